@@ -1,0 +1,217 @@
+"""The commands and their options; each one's work is in a module of its own, imported when it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskwright.errors import MaskwrightError
+
+INTERRUPTED = 130
+WRONG_INPUT = 2
+
+# ClickException, the base of all errors of usage; which package it is from depends on Typer's version
+_UsageError: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="maskwright",
+    help="Cut objects out of photographs with SAM 2: by click, by box, offline.",
+    epilog="Try it: maskwright segment photo.jpg --point 320,240",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_FORWARDED = {
+    "allow_extra_args": True,
+    "ignore_unknown_options": True,
+    "allow_interspersed_args": False,
+    "help_option_names": [],
+}
+
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="A name from `maskwright models`, or a model file.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best one here by default.")]
+Dtype = Annotated[
+    str | None, typer.Option(help="float32, bfloat16, float16; by default what suits the device.")
+]
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the app and turn errors into exit codes; see :func:`maskwright.cli.main`."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        code = app(args=arguments, prog_name="maskwright", standalone_mode=False)
+    except MaskwrightError as error:
+        return _complain(str(error))
+    except _UsageError as error:
+        reason = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+        return _complain(f"{reason}; see {_help_for(error)}")
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        _say("interrupted; nothing was left half-written")
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str) -> int:
+    _say(f"error: {' '.join(message.split())}")
+    return WRONG_INPUT
+
+
+def _say(line: str) -> None:
+    from rich.console import Console
+
+    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _help_for(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context else 'maskwright'} --help"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from maskwright import __version__
+
+        typer.echo(f"maskwright {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _common(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Options that stand before a command; without a command, the help."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def segment(
+    photo: Annotated[
+        Path,
+        typer.Argument(metavar="PHOTO", help="The picture: JPEG, PNG, WebP, TIFF ...", show_default=False),
+    ],
+    point: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--point",
+            "-p",
+            metavar="[ID:]X,Y[,0|1]",
+            help="A click at pixel X,Y: on the object (1, the default) or beside it (0). Repeatable.",
+        ),
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--box", "-b", metavar="[ID:]X0,Y0,X1,Y1", help="A rectangle around one object. Repeatable."
+        ),
+    ] = None,
+    model: Model = "nano",
+    device: Device = None,
+    dtype: Dtype = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of the network's input in pixels, a multiple of 32.", show_default="the model's own"
+        ),
+    ] = None,
+    multimask: Annotated[
+        bool, typer.Option("--multimask", help="Keep all three candidates per object.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Folder for the results.", show_default="PHOTO-masks"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of a table.")] = False,
+) -> None:
+    """Cut objects out of a photograph.
+
+    Every --box is one object; clicks alone are one object together; clicks and one box are one object
+    with both. For several objects with clicks, number them:
+    --point 1:80,90 --point 2:300,120 --box 2:250,60,390,200.
+
+    Writes a PNG mask per object, overlay.png and results.json (COCO run-length masks).
+    """
+    from maskwright.cli.segment import Request, segment_photo
+
+    segment_photo(
+        Request(
+            photo=photo,
+            points=point or [],
+            boxes=box or [],
+            model=model,
+            device=device,
+            dtype=dtype,
+            image_size=image_size,
+            multimask=multimask,
+            out=out,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List the models: name, parameters, size, and where the file is."""
+    from maskwright.cli.models import list_models
+
+    list_models(as_json=as_json)
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN", help="Official .pt, transformers or maskwright file.", show_default=False
+        ),
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help="The safetensors file to write.", show_default=False)
+    ],
+) -> None:
+    """Convert a checkpoint to a maskwright safetensors file."""
+    from maskwright.cli.convert import convert_file
+
+    convert_file(source, target)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Say what is installed here, what a model would run on and why, and whether files can be written."""
+    from maskwright.cli.doctor import examine
+
+    examine(as_json=as_json)
+
+
+@app.command(context_settings=_FORWARDED, add_help_option=False)
+def train(context: typer.Context) -> None:
+    """Train nano from a recipe; see `maskwright train --help`."""
+    from maskwright.train.__main__ import main
+
+    raise typer.Exit(main(context.args) or 0)
+
+
+@app.command(context_settings=_FORWARDED, add_help_option=False)
+def evaluate(context: typer.Context) -> None:
+    """Measure a model on labelled pictures; see `maskwright evaluate --help`."""
+    from maskwright.evaluate.__main__ import main
+
+    raise typer.Exit(main(context.args) or 0)

@@ -1,0 +1,153 @@
+"""``maskwright segment``: from a photograph and prompts to files, all of them or none.
+
+Cheap checks come first: prompts, output folder and picture are judged before a model is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maskwright.masks import Masks
+    from maskwright.types import Prompt
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line, as it was typed."""
+
+    photo: Path
+    points: list[str]
+    boxes: list[str]
+    model: str
+    device: str | None
+    dtype: str | None
+    image_size: int | None
+    multimask: bool
+    out: Path | None
+    as_json: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where the results go: ``-o``, else ``PHOTO-masks`` in the working directory."""
+        return self.out if self.out is not None else Path(f"{self.photo.stem}-masks")
+
+
+def segment_photo(request: Request) -> None:
+    """Segment one photograph, write the results and print one line per mask.
+
+    Raises:
+        MaskwrightError: wrong input, an unusable model, or results that cannot be written; nothing is left
+            half-written.
+    """
+    from maskwright.cli.prompts import group
+    from maskwright.io.files import writable_folder
+    from maskwright.io.images import read_image
+
+    prompts = group(request.points, request.boxes)
+    picture = read_image(request.photo)
+    for prompt in prompts.values():
+        prompt.check_inside((picture.shape[0], picture.shape[1]))
+    made = not request.folder.exists()
+    folder = writable_folder(request.folder)
+    try:
+        masks = _segment(request, picture, list(prompts.values()))
+        report = _write(folder, request, masks, prompts)
+    except BaseException:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+    _show(report, folder, as_json=request.as_json)
+
+
+def _segment(request: Request, picture: Any, prompts: list[Prompt]) -> Masks:
+    from maskwright.facade import load
+
+    model = load(request.model, device=request.device, dtype=request.dtype, image_size=request.image_size)
+    return model.embed(picture).segment(*prompts, candidates=request.multimask)
+
+
+def _write(folder: Path, request: Request, masks: Masks, prompts: dict[int, Prompt]) -> dict[str, Any]:
+    """Write masks, overlay and ``results.json``, whose content is returned."""
+    names = [
+        f"object-{number}-{letter}.png" if letter else f"object-{number}.png"
+        for number in prompts
+        for letter in ("abc" if request.multimask else [""])
+    ]
+    with _staged(folder) as stage:
+        for written, name in zip(masks.save(stage / "masks"), names, strict=True):
+            written.rename(stage / name)
+        (stage / "masks").rmdir()
+        masks.save_overlay(stage / "overlay.png")
+        report = _report(request, masks, list(prompts), names)
+        (stage / "results.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return report
+
+
+@contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """A hidden folder whose files move to ``folder`` when all of them are complete; else none does."""
+    from maskwright.io.files import output_error
+
+    stage = Path(tempfile.mkdtemp(prefix=".maskwright-", dir=folder))
+    try:
+        yield stage
+        for path in sorted(stage.iterdir()):
+            path.replace(folder / path.name)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _report(request: Request, masks: Masks, numbers: list[int], names: list[str]) -> dict[str, Any]:
+    """The content of ``results.json``: plain numbers, boxes as COCO writes them (x, y, width, height)."""
+    per_object = len(names) // len(numbers)
+    height, width = masks.bitmaps.shape[-2:]
+    scores, areas = masks.scores.reshape(-1).tolist(), masks.areas.reshape(-1).tolist()
+    boxes = masks.boxes.reshape(-1, 4).tolist()
+    rows = zip(scores, areas, boxes, masks.rle(), names, strict=True)
+    return {
+        "image": {"file": str(request.photo), "height": height, "width": width},
+        "model": request.model,
+        "objects": [
+            {
+                "id": numbers[row // per_object],
+                "score": round(score, 4),
+                "area": area,
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "segmentation": rle,
+                "file": name,
+            }
+            for row, (score, area, (x0, y0, x1, y1), rle, name) in enumerate(rows)
+        ],
+    }
+
+
+def _show(report: dict[str, Any], folder: Path, *, as_json: bool) -> None:
+    from rich.table import Table
+
+    from maskwright.cli.terminal import print_json, print_line, print_table
+
+    if as_json:
+        print_json(report)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("object", "score", "area", "box"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("file", no_wrap=True, overflow="fold")
+    for row in report["objects"]:
+        x, y, w, h = row["bbox"]
+        box = ",".join(f"{edge:g}" for edge in (x, y, x + w, y + h))
+        table.add_row(
+            str(row["id"]), f"{row['score']:.3f}", f"{row['area']} px", box, str(folder / row["file"])
+        )
+    print_table(table)
+    print_line(f"overlay: {folder / 'overlay.png'}")

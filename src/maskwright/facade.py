@@ -1,0 +1,212 @@
+"""The front door: :func:`load` a model by name or file, then embed pictures with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from maskwright.config import ModelConfig
+from maskwright.errors import InputError, PromptError
+from maskwright.io.images import ImageSource, read_image
+from maskwright.masks import Masks
+from maskwright.model.mask_decoder import ImageFeatures
+from maskwright.pixels.preprocess import preprocess, to_uint8
+from maskwright.runtime.eager import Eager
+from maskwright.runtime.protocol import Runtime
+from maskwright.runtime.select import choose
+from maskwright.segmenter import Embedding
+from maskwright.types import Box, ImageArray, MaskPrompt, Points, Prompt, PromptLike
+from maskwright.weights import catalog
+
+DEFAULT_MODEL = "nano"
+"""Comes inside the package, so it works offline from the first call."""
+
+
+def load(
+    name: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    image_size: int | None = None,
+) -> MaskModel:
+    """Load a model; what it runs on is settled here, once.
+
+    Args:
+        name: A catalogue name (``"nano"``, ``"sam2.1-tiny"``, ...; see :func:`models`), fetched on first use, or the
+            path of a model file: an official ``.pt``, a transformers checkpoint or one of ours.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; the best one here by default.
+        dtype: Compute dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``; by default what suits the device
+            (float32 except on GPUs with tensor cores, see ``runtime.select``).
+        image_size: Side of the network's input in pixels, a multiple of 32; the model's own by default. Smaller is
+            faster and coarser.
+
+    Raises:
+        UnknownModelError: neither a known name nor a file.
+        WeightsError: the file cannot be fetched or read.
+        InputError: an impossible device, dtype or input size.
+    """
+    choice = choose(device, dtype)
+    from maskwright.weights import fetch, load as reading
+
+    path, label = _resolve(name)
+    checkpoint = reading.load_checkpoint(path if path else fetch.locate(label))
+    config = replace(checkpoint.config, name=label)
+    if image_size is not None:
+        config = config.at(image_size)
+    network = reading.build(config, checkpoint.state).to(choice.device).eval().requires_grad_(False)
+    return MaskModel(Eager(network, choice), image_only=checkpoint.image_only)
+
+
+def models() -> list[str]:
+    """Names that :func:`load` knows, the bundled model first."""
+    return list(catalog.CATALOG)
+
+
+class MaskModel:
+    """A loaded model. Stateless: any number of threads may share one."""
+
+    def __init__(self, runtime: Runtime, *, image_only: bool = False) -> None:
+        self.runtime = runtime
+        """What executes the verbs."""
+        self.image_only = image_only
+        """True for weights whose memory half is untrained: good for pictures, not for video."""
+
+    @property
+    def name(self) -> str:
+        """Catalogue name, or the file's name."""
+        return self.runtime.config.name
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.runtime.config
+
+    @property
+    def device(self) -> torch.device:
+        return self.runtime.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Compute dtype."""
+        return self.runtime.dtype
+
+    def __repr__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        return f"MaskModel({self.name!r}, device={str(self.device)!r}, dtype={dtype!r}, image_size={self.config.image_size})"
+
+    def embed(self, image: ImageSource) -> Embedding:
+        """Encode a picture, once for any number of prompts.
+
+        Args:
+            image: Path, bytes of an image file, PIL image, or array (h, w, 3), (h, w) or (h, w, 4): uint8, uint16, or
+                float in 0..1. EXIF orientation is honoured.
+
+        Raises:
+            ImageError: it cannot be read as a picture.
+        """
+        return self._embed([read_image(image)])[0]
+
+    def embed_batch(self, images: Sequence[ImageSource], *, batch_size: int = 4) -> list[Embedding]:
+        """Encode several pictures, of any sizes, ``batch_size`` at a time.
+
+        Raises:
+            ImageError: one of them cannot be read.
+        """
+        return [one for batch in self._batches(images, batch_size) for one in batch]
+
+    def segment_batch(
+        self,
+        images: Sequence[ImageSource],
+        prompts: Sequence[PromptLike | Sequence[PromptLike]],
+        *,
+        candidates: bool = False,
+        max_hole_area: float = 0,
+        max_speck_area: float = 0,
+        threshold: float = 0.0,
+        batch_size: int = 4,
+    ) -> list[Masks]:
+        """Embed and segment several pictures; at most ``batch_size`` embeddings are held at a time.
+
+        Args:
+            images: As for :meth:`embed`.
+            prompts: For each picture one prompt, or a list with one entry per object: what
+                :meth:`Embedding.segment` takes as positional arguments.
+            candidates: This and the following are those of :meth:`Embedding.segment`.
+            max_hole_area: See there.
+            max_speck_area: See there.
+            threshold: See there.
+            batch_size: Pictures that are encoded together.
+
+        Raises:
+            ImageError: a picture cannot be read.
+            PromptError: a prompt is malformed or outside its picture, or their number is not that of the pictures.
+        """
+        if len(prompts) != len(images):
+            raise PromptError(f"{len(prompts)} prompts for {len(images)} pictures; give one entry per picture")
+        objects = [_objects(entry) for entry in prompts]
+        results: list[Masks] = []
+        for batch in self._batches(images, batch_size):
+            for embedding in batch:
+                masks = embedding.segment(
+                    *objects[len(results)],
+                    candidates=candidates,
+                    max_hole_area=max_hole_area,
+                    max_speck_area=max_speck_area,
+                    threshold=threshold,
+                )
+                results.append(masks)
+        return results
+
+    def load_embedding(self, path: str | os.PathLike[str]) -> Embedding:
+        """Read a file that ``Embedding.save`` wrote with this model.
+
+        Raises:
+            InputError: no such file, another kind of file, or one of another model or input size.
+        """
+        return Embedding.load(path, self.runtime)
+
+    def _batches(self, images: Sequence[ImageSource], batch_size: int) -> Iterator[list[Embedding]]:
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}; it must be at least 1")
+        for start in range(0, len(images), batch_size):
+            yield self._embed([read_image(image) for image in images[start : start + batch_size]])
+
+    def _embed(self, pictures: Sequence[ImageArray]) -> list[Embedding]:
+        config = self.config
+        pixels_B3HW = torch.stack(
+            [preprocess(one, config.image_size, config.pixel_mean, config.pixel_std) for one in pictures]
+        )
+        batch = self.runtime.encode_image(pixels_B3HW)
+        return [
+            Embedding(_picture_of(batch, row), (one.shape[0], one.shape[1]), to_uint8(one), self.runtime)
+            for row, one in enumerate(pictures)
+        ]
+
+
+def _picture_of(batch: ImageFeatures, row: int) -> ImageFeatures:
+    """One picture's features; copied out of a real batch, so that it does not keep the others alive."""
+    if len(batch.low_BCHW) == 1:
+        return batch
+    return ImageFeatures(*(level[row : row + 1].clone() for level in batch))
+
+
+def _objects(entry: PromptLike | Sequence[PromptLike]) -> list[Prompt]:
+    """One picture's prompts as a list of objects, checked as far as that needs no picture."""
+    single = isinstance(entry, (Points, Box, MaskPrompt, Prompt))
+    return [Prompt.of(one) for one in ([entry] if single else entry)]
+
+
+def _resolve(name: str | os.PathLike[str]) -> tuple[Path | None, str]:
+    """The model file that ``name`` is, or None, and the name to go by."""
+    known = catalog.canonical(name) if isinstance(name, str) else None
+    if known is not None:
+        return None, known
+    path = Path(name).expanduser()
+    if path.is_file() or not isinstance(name, str) or path.suffix in catalog_suffixes:
+        return path, path.name
+    return None, catalog.find(name).name

@@ -1,0 +1,223 @@
+"""Reading pictures from anywhere into one format, with an error that says what to do for everything else."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from maskwright.errors import ImageError
+from maskwright.pixels.rgb import to_rgb
+from maskwright.types import ImageArray
+
+MAX_PIXELS = 400_000_000
+"""Largest picture that is decoded (1.2 GB of RGB); a small file can claim to be larger than any memory."""
+MAX_PIXELS_VARIABLE = "MASKWRIGHT_MAX_PIXELS"
+"""Environment variable that overrides :data:`MAX_PIXELS`."""
+
+_NOT_PICTURES = frozenset({"EPS", "WMF"})
+"""Formats that Pillow can only show by running another program on the file."""
+_CHECK_OFF = threading.Lock()
+_log = logging.getLogger(__name__)
+
+
+class ReadableFile(Protocol):
+    """A file opened for reading bytes."""
+
+    def read(self) -> bytes:
+        """Everything from here on."""
+
+
+class ArrayLike(Protocol):
+    """Whatever numpy can turn into an array, such as a torch tensor on the CPU."""
+
+    def __array__(self) -> npt.NDArray[Any]:
+        """The array."""
+
+
+ImageSource: TypeAlias = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | ReadableFile | Image.Image | ArrayLike
+)
+"""Path, content of an image file, open file, PIL picture or array."""
+
+
+def read_image(source: ImageSource) -> ImageArray:
+    """Read a picture as RGB.
+
+    Files and PIL pictures are turned upright by their EXIF orientation. Alpha is dropped, palettes and CMYK are
+    converted, of an animation the first frame is taken; 16-bit grey keeps its depth.
+
+    Args:
+        source: A path, the bytes of an image file, a file open for reading bytes, a PIL picture, or an array
+            (h, w), (h, w, 1), (h, w, 3) or (h, w, 4): uint8, uint16, or float in 0..1.
+
+    Returns:
+        (h, w, 3) uint8, or float32 in 0..1 for 16-bit and float sources; never memory of the caller's.
+
+    Raises:
+        ImageError: missing, empty, truncated, larger than ``MASKWRIGHT_MAX_PIXELS``, not a picture, or an array of
+            another kind; the message says which.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return _from_path(Path(source))
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _from_bytes(bytes(source), "the data")
+    if isinstance(source, Image.Image):
+        return _from_pil(source, "the PIL picture")
+    if hasattr(source, "__array__"):
+        return _from_array(source)
+    if hasattr(source, "read"):
+        return _from_file(source)
+    raise ImageError(
+        f"cannot read a {type(source).__name__} as a picture; pass a path, bytes, an open file, "
+        "a PIL picture or an array"
+    )
+
+
+def _from_path(path: Path) -> ImageArray:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        advice = "; download it first" if "://" in str(path) or str(path).startswith("http") else ""
+        raise ImageError(f"no such picture: {path}{advice or '; check the path'}") from error
+    except IsADirectoryError as error:
+        raise ImageError(f"{path} is a folder; give the name of one picture in it") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        folder = path.is_dir() if isinstance(error, PermissionError) else False
+        what = "it is a folder; give the name of one picture in it" if folder else reason
+        raise ImageError(f"cannot read {path}: {what}") from error
+    return _from_bytes(data, str(path))
+
+
+def _from_file(source: ReadableFile) -> ImageArray:
+    name = str(getattr(source, "name", "the open file"))
+    try:
+        data = source.read()
+    except (OSError, ValueError) as error:
+        raise ImageError(f"cannot read {name}: {error}") from error
+    if not isinstance(data, bytes):
+        raise ImageError(f"{name} is open for text; open it for bytes, with mode 'rb'")
+    return _from_bytes(data, name)
+
+
+def _from_bytes(data: bytes, name: str) -> ImageArray:
+    if not data:
+        raise ImageError(f"{name} is empty (0 bytes); it may not have been saved or copied completely")
+    try:
+        with _unlimited():
+            picture = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name} is not a picture in a format that can be read; convert it to PNG or JPEG"
+        ) from error
+    except Exception as error:  # decoders raise whatever they stumble over
+        raise ImageError(f"{name} is damaged: {_reason(error)}; save or copy it again") from error
+    with picture:
+        return _from_pil(picture, name)
+
+
+def _from_pil(picture: Image.Image, name: str) -> ImageArray:
+    if picture.format in _NOT_PICTURES:
+        raise ImageError(f"{name} is a {picture.format} drawing, not a picture; convert it to PNG first")
+    _check_size(picture.size, name)
+    try:
+        picture.load()
+    except Exception as error:  # decoders raise whatever they stumble over
+        raise ImageError(f"{name} is damaged or truncated: {_reason(error)}; copy it again") from error
+    return to_rgb(_pixels(_upright(picture), name))
+
+
+def _check_size(size_wh: tuple[int, int], name: str) -> None:
+    limit = _max_pixels()
+    w, h = size_wh
+    if w * h > limit:
+        raise ImageError(
+            f"{name} has {w} x {h} pixels, more than the limit of {limit:,}; if that is intended, "
+            f"set the environment variable {MAX_PIXELS_VARIABLE}={w * h} or more"
+        )
+    if w * h == 0:
+        raise ImageError(f"{name} has {w} x {h} pixels; a picture has at least one")
+
+
+def _max_pixels() -> int:
+    text = os.environ.get(MAX_PIXELS_VARIABLE, "").replace("_", "").strip()
+    if not text:
+        return MAX_PIXELS
+    if not text.isdecimal() or int(text) == 0:
+        raise ImageError(f"{MAX_PIXELS_VARIABLE}={text} is no number of pixels; set e.g. {MAX_PIXELS}")
+    return int(text)
+
+
+@contextmanager
+def _unlimited() -> Iterator[None]:
+    """Without Pillow's own size check, which cannot be set per call; :func:`_check_size` follows before decoding."""
+    with _CHECK_OFF:
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception as error:  # a camera's broken EXIF block must not make its picture unreadable
+        _log.debug("EXIF orientation ignored: %s", error)
+        return picture
+
+
+def _pixels(picture: Image.Image, name: str) -> npt.NDArray[Any]:
+    """The samples as an array that :func:`to_rgb` takes, in memory of its own."""
+    mode = picture.mode
+    if mode.startswith("I;16"):
+        return np.array(picture).astype(np.uint16)
+    if mode == "I":
+        return _deep_grey(np.array(picture), name)
+    if mode == "F":
+        return np.array(picture)
+    if mode in ("P", "PA"):  # by way of RGBA, or Pillow warns of transparent palette entries
+        picture = picture.convert("RGBA")
+    try:
+        return np.array(picture if mode in ("L", "RGB") else picture.convert("RGB"))
+    except ValueError as error:
+        raise ImageError(f"{name} has the colour mode {mode}; convert it to RGB first") from error
+
+
+def _deep_grey(samples: npt.NDArray[np.int32], name: str) -> npt.NDArray[np.uint16]:
+    """32-bit grey, which in practice holds 16-bit samples."""
+    low, high = int(samples.min()), int(samples.max())
+    if low < 0 or high > 65535:
+        raise ImageError(
+            f"{name} holds 32-bit samples from {low} to {high}; rescale them to 16 bits or to floats in 0..1"
+        )
+    return samples.astype(np.uint16)
+
+
+def _from_array(source: Any) -> ImageArray:
+    try:
+        array: npt.NDArray[Any] = np.asarray(source)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ImageError(
+            f"cannot turn the {type(source).__name__} into an array ({_reason(error)}); "
+            "for a tensor pass image.detach().cpu().numpy()"
+        ) from error
+    rgb = to_rgb(array)
+    return cast(ImageArray, rgb.copy()) if np.may_share_memory(rgb, array) else rgb
+
+
+def _reason(error: BaseException) -> str:
+    """An exception's text on one line, without a full stop."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return text or type(error).__name__

@@ -1,0 +1,109 @@
+"""EfficientNet-Lite0, the trunk of nano: a convolutional network that is quick on plain CPUs.
+
+Tan & Le 2019, "EfficientNet", in the Lite variant: ReLU6 and no squeeze-and-excite. Convolutions pad as
+TensorFlow's "same" does, because the ImageNet weights were trained so.
+Axes: N batch, C channels, H W height and width.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskwright.config import EfficientNetConfig
+
+BATCH_NORM_EPS = 1e-3
+STEM_CHANNELS = 32
+
+
+class Stage(NamedTuple):
+    """A run of inverted residual blocks; only the first one changes stride and channels."""
+
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    channels: int
+
+
+STAGES = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(2, 5, 2, 6, 40),
+    Stage(3, 3, 2, 6, 80),
+    Stage(3, 5, 1, 6, 112),
+    Stage(4, 5, 2, 6, 192),
+    Stage(1, 3, 1, 6, 320),
+)
+TAPPED_STAGES = (1, 2, 4, 6)
+"""Stages whose results are the levels at strides 4, 8, 16, 32."""
+
+
+class ConvNorm(nn.Module):
+    """Convolution with TensorFlow "same" padding, batch normalisation and, unless told, ReLU6."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, activate: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPS)
+        self.activate = activate
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        (kernel, _), (stride, _) = self.conv.kernel_size, self.conv.stride
+        y_NCHW: Tensor = self.norm(self.conv(_pad_same(x_NCHW, kernel, stride)))
+        return F.relu6(y_NCHW) if self.activate else y_NCHW
+
+
+def _pad_same(x_NCHW: Tensor, kernel: int, stride: int) -> Tensor:
+    """Zero padding such that the result has ceil(side / stride) cells; the odd cell goes to the end."""
+    height, width = x_NCHW.shape[-2:]
+    rows = max((-(-height // stride) - 1) * stride + kernel - height, 0)
+    columns = max((-(-width // stride) - 1) * stride + kernel - width, 0)
+    return F.pad(x_NCHW, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+
+
+class InvertedResidual(nn.Module):
+    """Widen, filter every channel by itself, narrow; add the input where shapes allow."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        self.expand = ConvNorm(inputs, hidden, 1) if expansion > 1 else nn.Identity()
+        self.depthwise = ConvNorm(hidden, hidden, kernel, stride=stride, groups=hidden)
+        self.project = ConvNorm(hidden, outputs, 1, activate=False)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        y_NCHW: Tensor = self.project(self.depthwise(self.expand(x_NCHW)))
+        return x_NCHW + y_NCHW if self.residual else y_NCHW
+
+
+class EfficientNet(nn.Module):
+    """The trunk: pictures (B, 3, H, W) to four maps at strides 4, 8, 16 and 32."""
+
+    def __init__(self, config: EfficientNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stem = ConvNorm(3, STEM_CHANNELS, 3, stride=2)
+        self.stages = nn.ModuleList()
+        inputs = STEM_CHANNELS
+        for stage in STAGES:
+            blocks = []
+            for repeat in range(stage.repeats):
+                stride = stage.stride if repeat == 0 else 1
+                blocks.append(InvertedResidual(inputs, stage.channels, stage.kernel, stride, stage.expansion))
+                inputs = stage.channels
+            self.stages.append(nn.Sequential(*blocks))
+
+    def forward(self, pixels_BCHW: Tensor) -> list[Tensor]:
+        x_BCHW = self.stem(pixels_BCHW)
+        levels = []
+        for index, stage in enumerate(self.stages):
+            x_BCHW = stage(x_BCHW)
+            if index in TAPPED_STAGES:
+                levels.append(x_BCHW)
+        return levels

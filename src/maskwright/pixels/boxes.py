@@ -1,0 +1,28 @@
+"""Bounding boxes of bitmaps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from maskwright.types import BoolArray, FloatArray
+
+
+def boxes_of(bitmaps: BoolArray) -> FloatArray:
+    """Smallest boxes around the set pixels.
+
+    Args:
+        bitmaps: (..., h, w).
+
+    Returns:
+        (..., 4) float32 ``xyxy`` in pixels, half-open: x1 and y1 are one past the last set pixel, so that
+        x1 - x0 is the width. Zeros for an empty bitmap.
+    """
+    (x0, x1), (y0, y1) = _extent(bitmaps.any(axis=-2)), _extent(bitmaps.any(axis=-1))
+    return np.stack([x0, y0, x1, y1], axis=-1).astype(np.float32)
+
+
+def _extent(used: BoolArray) -> tuple[np.ndarray, np.ndarray]:
+    """First set position along the last axis, and one past the last; both 0 where none is set."""
+    found = used.any(axis=-1)
+    end = used.shape[-1] - used[..., ::-1].argmax(axis=-1)
+    return used.argmax(axis=-1), np.where(found, end, 0)

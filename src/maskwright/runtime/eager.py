@@ -1,0 +1,74 @@
+"""The plain runtime: PyTorch's own kernels, one call after the other. The reference for every faster one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from maskwright.config import SIZE_MULTIPLE, ModelConfig
+from maskwright.model.prompt_encoder import PromptTensors
+from maskwright.model.sam2 import SAM2, Decoded, ImageFeatures
+from maskwright.runtime.select import Choice
+
+_SAMPLES = 256
+"""Numbers of each weight that go into the fingerprint."""
+
+
+class Eager:
+    """Runs a network, which is already on the device of ``choice`` and in evaluation mode.
+
+    The weights stay float32. With another compute dtype the verbs run under ``torch.autocast``, which keeps
+    normalisations and softmax in float32; with float32 nothing is cast, so results are exact (and an autocast
+    region of the caller's, if there is one, applies as it would to any module).
+    """
+
+    def __init__(self, network: SAM2, choice: Choice) -> None:
+        self._network = network
+        self._choice = choice
+
+    @property
+    def config(self) -> ModelConfig:
+        return self._network.config
+
+    @property
+    def device(self) -> torch.device:
+        return self._choice.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._choice.dtype
+
+    @torch.inference_mode()
+    def encode_image(self, pixels_B3HW: Tensor) -> ImageFeatures:
+        """Features that pictures are decoded from: without memory, in the compute dtype."""
+        with self._precision():
+            features = self._network.encode_image(pixels_B3HW.to(self.device))
+            features = self._network.without_memory(features)
+        return ImageFeatures(*(level.to(self.dtype) for level in features))
+
+    @torch.inference_mode()
+    def decode(self, features: ImageFeatures, prompts: PromptTensors) -> Decoded:
+        prompts = PromptTensors(*(None if part is None else part.to(self.device) for part in prompts))
+        with self._precision():
+            decoded = self._network.decode(features, prompts)
+        return Decoded(*(part.float() for part in decoded))
+
+    def fingerprint(self) -> str:
+        """Tells networks apart by their configuration and by samples of every weight; name and input size do not count."""
+        shape = replace(self.config, name="", image_size=SIZE_MULTIPLE)
+        digest = hashlib.sha256(repr(shape).encode())
+        for key, weight in sorted(self._network.state_dict().items()):
+            step = max(1, weight.numel() // _SAMPLES)
+            samples = weight.flatten()[::step].float().cpu().numpy()
+            digest.update(f"{key}{tuple(weight.shape)}".encode())
+            digest.update(samples.tobytes())
+        return digest.hexdigest()[:32]
+
+    def _precision(self) -> contextlib.AbstractContextManager[object]:
+        if self.dtype is torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self.dtype)

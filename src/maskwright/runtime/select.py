@@ -1,0 +1,123 @@
+"""Which device and which compute dtype: one table, and the only place that asks "is there CUDA?".
+
+Weights stay float32; the compute dtype is what matrix products and convolutions run in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from maskwright.errors import InputError
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """One row of the table: a kind of hardware, what to compute in, and why."""
+
+    device: str
+    """Device type as PyTorch names it."""
+    capability: tuple[int, int]
+    """Lowest CUDA compute capability that the row is for; (0, 0) where there is none."""
+    dtype: torch.dtype
+    why: str
+
+
+TABLE: tuple[Hardware, ...] = (
+    Hardware("cuda", (8, 0), torch.bfloat16, "bfloat16 tensor cores, with the range of float32"),
+    Hardware("cuda", (7, 0), torch.float16, "float16 tensor cores; bfloat16 would be emulated here"),
+    Hardware("cuda", (0, 0), torch.float32, "no tensor cores: half precision would not be faster"),
+    Hardware("mps", (0, 0), torch.float32, "exact; half precision is not verified on this device"),
+    Hardware("cpu", (0, 0), torch.float32, "exact; the reference for everything else"),
+)
+"""First row that fits wins. ``dtype="float32"`` asks for exact results on every row."""
+
+DTYPES: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "fp32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "bf16": torch.bfloat16,
+    "float16": torch.float16,
+    "fp16": torch.float16,
+}
+"""Names of compute dtypes that a user may ask for."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where and in what the verbs run."""
+
+    device: torch.device
+    dtype: torch.dtype
+    """Compute dtype."""
+    reason: str
+    """One line for people: why this device and dtype."""
+
+    @property
+    def dtype_name(self) -> str:
+        """``float32``, ``bfloat16`` or ``float16``."""
+        return str(self.dtype).removeprefix("torch.")
+
+
+def choose(device: str | torch.device | None = None, dtype: str | torch.dtype | None = None) -> Choice:
+    """Settle the device (the best one here, if None) and the compute dtype (by the table, if None).
+
+    Raises:
+        InputError: an unknown device or dtype, or one that this machine does not have.
+    """
+    place = _best_device() if device is None else _checked_device(device)
+    how = "asked for" if device is not None else "the best device here"
+    row = _row(place)
+    if dtype is None:
+        return Choice(place, row.dtype, f"{place} ({how}); {row.why}")
+    wanted = _checked_dtype(dtype)
+    _reject_emulated(place, wanted)
+    return Choice(place, wanted, f"{place} ({how}); dtype asked for")
+
+
+def available_devices() -> list[torch.device]:
+    """Every device of this machine that a model can run on, the preferred one first."""
+    found = [torch.device("cuda", i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if torch.backends.mps.is_available():
+        found.append(torch.device("mps"))
+    return [*found, torch.device("cpu")]
+
+
+def _best_device() -> torch.device:
+    return available_devices()[0]
+
+
+def _checked_device(device: str | torch.device) -> torch.device:
+    try:
+        place = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"unknown device {device!r}; use one of {_listing()}") from error
+    if place.type == "cuda" and place.index is None:
+        place = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else place
+    here = available_devices()
+    if place in here or (place.type in ("cpu", "mps") and torch.device(place.type) in here):
+        return torch.device(place.type) if place.type != "cuda" else place
+    raise InputError(f"device {str(device)!r} is not available on this machine; use one of {_listing()}")
+
+
+def _checked_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    wanted = DTYPES.get(str(dtype).removeprefix("torch.").lower())
+    if wanted is None:
+        raise InputError(f"unknown dtype {str(dtype)!r}; use float32, bfloat16 or float16")
+    return wanted
+
+
+def _reject_emulated(place: torch.device, wanted: torch.dtype) -> None:
+    """bfloat16 on a GPU without it runs, slower than float32 and by emulation: never what anybody wants."""
+    if place.type == "cuda" and wanted is torch.bfloat16 and torch.cuda.get_device_capability(place) < (8, 0):
+        raise InputError(f"{torch.cuda.get_device_name(place)} has no bfloat16; use dtype='float16' or 'float32'")
+
+
+def _row(place: torch.device) -> Hardware:
+    capability = torch.cuda.get_device_capability(place) if place.type == "cuda" else (0, 0)
+    return next(row for row in TABLE if row.device == place.type and row.capability <= capability)
+
+
+def _listing() -> str:
+    return ", ".join(str(place) for place in available_devices())

@@ -1,0 +1,93 @@
+"""``sam2.build_sam``: models by the names of their official configuration files."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from maskwright.errors import NotAvailableError
+from maskwright.runtime.select import available_devices, choose
+from maskwright.sam2.base import SAM2Base
+from maskwright.sam2.configs import settings
+from maskwright.weights import catalog, fetch
+
+logger = logging.getLogger(__name__)
+
+
+def build_sam2(
+    config_file: str,
+    ckpt_path: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "cuda",
+    mode: str = "eval",
+    hydra_overrides_extra: Sequence[str] = (),
+    apply_postprocessing: bool = True,
+    **kwargs: Any,
+) -> SAM2Base:
+    """A model for ``SAM2ImagePredictor``.
+
+    Args:
+        config_file: Name of an official configuration, with or without folders: ``"configs/sam2.1/sam2.1_hiera_t.yaml"``.
+        ckpt_path: Model file; None leaves the weights random.
+        device: Where to run. Unlike the official function, ``"cuda"`` falls back to the best device there is, with a
+            logged warning, where there is no CUDA.
+        mode: ``"eval"``, or anything else for training mode.
+        hydra_overrides_extra: ``++model.image_size=...`` and
+            ``++model.sam_mask_decoder_extra_args.dynamic_multimask_...=...``.
+        apply_postprocessing: Answer ``multimask_output=False`` with the best of three masks where the single one is
+            not stable.
+        kwargs: Ignored, as in the official function.
+
+    Raises:
+        UnknownModelError: no such configuration.
+        NotAvailableError: another override.
+        CheckpointError: the file is unreadable or of another network than the configuration.
+    """
+    chosen = settings(config_file, hydra_overrides_extra, apply_postprocessing=apply_postprocessing)
+    model = SAM2Base(chosen)
+    if ckpt_path is not None:
+        model.load_checkpoint(ckpt_path)
+    return model.to(_device(device)).train(mode != "eval")
+
+
+def build_sam2_hf(model_id: str, **kwargs: Any) -> SAM2Base:
+    """A model by its Hugging Face repository, e.g. ``"facebook/sam2.1-hiera-tiny"``; fetched on first use.
+
+    Raises:
+        UnknownModelError: not one of the eight official repositories.
+        DownloadError: the checkpoint is neither here nor can it be fetched.
+    """
+    row = catalog.find(model_id)
+    return build_sam2(config_file=row.name, ckpt_path=fetch.locate(row.name), **kwargs)
+
+
+def build_sam2_video_predictor(*args: Any, **kwargs: Any) -> None:
+    """Not offered yet.
+
+    Raises:
+        NotAvailableError: always.
+    """
+    raise NotAvailableError("build_sam2_video_predictor is not yet available in maskwright; pictures are: use build_sam2")
+
+
+def build_sam2_video_predictor_hf(*args: Any, **kwargs: Any) -> None:
+    """Not offered yet.
+
+    Raises:
+        NotAvailableError: always.
+    """
+    raise NotAvailableError(
+        "build_sam2_video_predictor_hf is not yet available in maskwright; pictures are: use build_sam2_hf"
+    )
+
+
+def _device(device: str | torch.device) -> torch.device:
+    """The device asked for, or the best one where CUDA (the default of the official signature) is missing."""
+    here = available_devices()
+    if str(device).startswith("cuda") and not any(place.type == "cuda" for place in here):
+        logger.warning("there is no CUDA here: running on %s instead of %s", here[0], device)
+        return here[0]
+    return choose(device).device

@@ -1,0 +1,205 @@
+"""Embed a picture once, prompt it many times.
+
+Shapes: N objects, (h, w) the picture, m = ``config.mask_size``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from maskwright import coords
+from maskwright.errors import InputError, PromptError
+from maskwright.io.files import write_bytes
+from maskwright.masks import Masks
+from maskwright.model.candidates import best_of_three, take
+from maskwright.model.mask_decoder import ImageFeatures
+from maskwright.runtime.batching import ObjectPrompt, decode_chunks, full_size_chunks, object_prompt
+from maskwright.runtime.protocol import Runtime
+from maskwright.types import Prompt, PromptLike, Size
+
+LOGIT_LIMIT = 32.0
+"""Low-resolution logits are returned within this range, as the official predictor does."""
+_FORMAT = "maskwright-embedding-1"
+"""Marks a saved embedding; the number counts incompatible changes."""
+_LEVELS = ("low", "mid", "high")
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """A picture as the model sees it. Holds no state: prompting it changes nothing, from any number of threads."""
+
+    features: ImageFeatures = field(repr=False)
+    """What ``decode`` takes, one picture (B = 1), in the runtime's dtype and on its device."""
+    size: Size
+    """Height and width of the picture in pixels."""
+    picture: npt.NDArray[np.uint8] | None = field(repr=False)
+    """(h, w, 3) RGB, for overlays; None if it was not kept."""
+    runtime: Runtime = field(repr=False)
+    """The model that made the features and answers the prompts."""
+
+    def segment(
+        self,
+        *prompts: PromptLike,
+        candidates: bool = False,
+        max_hole_area: float = 0,
+        max_speck_area: float = 0,
+        threshold: float = 0.0,
+    ) -> Masks:
+        """Masks for prompts: every positional argument is one object.
+
+        Several prompts for one object go together as a sum or a tuple, in any order: ``Box(...) + Points(...)``.
+
+        Args:
+            prompts: :class:`Points`, :class:`Box`, :class:`MaskPrompt`, or a combination of them, per object.
+            candidates: Return all three candidate masks of every object instead of the best by predicted IoU.
+            max_hole_area: Fill holes up to this many cells of the low-resolution mask (stride 4 in the model's input).
+            max_speck_area: Remove separate specks up to this many cells.
+            threshold: Mask logit above which a pixel belongs to the object.
+
+        Returns:
+            :class:`Masks`: bitmaps (N, h, w), scores (N,), logits (N, m, m); with ``candidates`` (N, 3, ...).
+
+        Raises:
+            PromptError: no prompt, or one that is malformed or outside the picture; nothing was computed.
+        """
+        objects = self._objects(prompts)
+        _check_cleaning(max_hole_area, max_speck_area, threshold)
+        logits, scores, object_scores = self._decode(objects, candidates=candidates)
+        bitmaps = np.empty((*logits.shape[:-2], *self.size), np.bool_)
+        flat = bitmaps.reshape(-1, *self.size)
+        chunks = full_size_chunks(
+            logits.flatten(0, -3),
+            self.size,
+            max_hole_area=max_hole_area,
+            max_speck_area=max_speck_area,
+            threshold=threshold,
+        )
+        for part, full_NHW in chunks:
+            flat[part] = (full_NHW > threshold).cpu().numpy()
+        return Masks(
+            bitmaps=bitmaps,
+            scores=scores.cpu().numpy(),
+            logits=logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT).cpu().numpy(),
+            object_scores=object_scores.cpu().numpy(),
+            image=self.picture,
+        )
+
+    def save(self, path: str | os.PathLike[str], *, picture: bool = True) -> Path:
+        """Write the embedding to a safetensors file, whole or not at all; ``MaskModel.load_embedding`` reads it.
+
+        Args:
+            path: Final name; an existing file is replaced.
+            picture: Keep the picture as well, which overlays need (3 bytes per pixel).
+
+        Raises:
+            OutputError: the file could not be written.
+        """
+        from safetensors.torch import save
+
+        config = self.runtime.config
+        tensors = {name: level.cpu().contiguous() for name, level in zip(_LEVELS, self.features, strict=True)}
+        if picture and self.picture is not None:
+            tensors["picture"] = torch.from_numpy(np.array(self.picture))
+        metadata = {
+            "format": _FORMAT,
+            "model": config.name,
+            "fingerprint": self.runtime.fingerprint(),
+            "image_size": str(config.image_size),
+            "height": str(self.size[0]),
+            "width": str(self.size[1]),
+        }
+        return write_bytes(path, save(tensors, metadata))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], runtime: Runtime) -> Embedding:
+        """Read what :meth:`save` wrote, for the same model on any device.
+
+        Raises:
+            InputError: no such file, another kind of file, or an embedding of another model or input size.
+        """
+        tensors, metadata = _read(Path(path))
+        _check_origin(Path(path), metadata, runtime)
+        like = {"device": runtime.device, "dtype": runtime.dtype}
+        features = ImageFeatures(*(tensors[name].to(**like) for name in _LEVELS))
+        picture = tensors["picture"].numpy() if "picture" in tensors else None
+        return cls(features, (int(metadata["height"]), int(metadata["width"])), picture, runtime)
+
+    def _objects(self, prompts: Sequence[PromptLike]) -> list[ObjectPrompt]:
+        """Check every prompt against the picture and turn it into the model's frame."""
+        if not prompts:
+            raise PromptError("segment needs a prompt per object; pass Points([(x, y)]), Box(x0, y0, x1, y1) or both")
+        checked = [Prompt.of(one) for one in prompts]
+        for one in checked:
+            one.check_inside(self.size)
+            one.check_mask(self.runtime.config.mask_size)
+        return [self._object(one) for one in checked]
+
+    def _object(self, prompt: Prompt) -> ObjectPrompt:
+        side = self.runtime.config.image_size
+        points, box, mask = prompt.points, prompt.box, prompt.mask
+        return object_prompt(
+            None if points is None else coords.picture_to_model(points.coords, self.size, side),
+            None if points is None else points.labels,
+            None if box is None else coords.picture_to_model(box.corners, self.size, side),
+            None if mask is None else mask.logits,
+        )
+
+    def _decode(self, objects: Sequence[ObjectPrompt], *, candidates: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (N, m, m), predicted IoU (N,), object scores (N,); with candidates (N, 3, ...) and (N, 3)."""
+        logits, scores, object_scores = [], [], []
+        for decoded in decode_chunks(self.runtime, self.features, objects):
+            if candidates:
+                logits.append(decoded.logits_BPMHW[0, :, 1:])
+                scores.append(decoded.iou_BPM[0, :, 1:])
+            else:
+                best_BP = best_of_three(decoded.iou_BPM)
+                logits.append(take(decoded.logits_BPMHW, best_BP)[0])
+                scores.append(take(decoded.iou_BPM, best_BP)[0])
+            object_scores.append(decoded.object_score_BP[0])
+        return torch.cat(logits), torch.cat(scores), torch.cat(object_scores)
+
+
+def _check_cleaning(max_hole_area: float, max_speck_area: float, threshold: float) -> None:
+    for name, area in (("max_hole_area", max_hole_area), ("max_speck_area", max_speck_area)):
+        if not 0 <= area < float("inf"):
+            raise InputError(f"{name} is {area}; it counts cells of the low-resolution mask: 0 (off) or more")
+    if not np.isfinite(threshold):
+        raise InputError(f"threshold is {threshold}; it must be a finite mask logit, 0.0 by default")
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise InputError(f"no embedding at {path}; give a file that Embedding.save wrote")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            if metadata.get("format") != _FORMAT:
+                raise InputError(f"{path} holds no embedding that this version reads; write it anew with Embedding.save")
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not an embedding: not a safetensors file, or a damaged one") from error
+
+
+def _check_origin(path: Path, metadata: dict[str, str], runtime: Runtime) -> None:
+    """An embedding means something only to the very weights, and at the input size, that made it."""
+    config = runtime.config
+    if metadata["fingerprint"] != runtime.fingerprint():
+        raise InputError(
+            f"{path} was made by {metadata['model']} with other weights than this {config.name}; "
+            f"load it into that model, or embed the picture again"
+        )
+    if metadata["image_size"] != str(config.image_size):
+        raise InputError(
+            f"{path} was made at image_size={metadata['image_size']}, this model runs at {config.image_size}; "
+            f"load the model with image_size={metadata['image_size']}"
+        )

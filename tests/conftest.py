@@ -1,0 +1,54 @@
+"""What every group of tests shares: where the golden data is, small pictures, and whether nano is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+NANO = ROOT / "src/maskwright/weights/nano.safetensors"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Golden numbers and data sets too large for the repository; tests that need them skip without."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs the golden data in ../shared, which is not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def nano_file() -> Path:
+    """The bundled model file."""
+    if not NANO.is_file():
+        pytest.skip("needs the bundled model src/maskwright/weights/nano.safetensors")
+    return NANO
+
+
+@pytest.fixture(scope="session")
+def picture() -> np.ndarray:
+    """A (96, 128, 3) uint8 RGB scene: a red disc and a blue rectangle on a light gradient."""
+    height, width = 96, 128
+    y, x = np.mgrid[:height, :width]
+    scene = np.stack([200 + x // 4, 190 + y // 4, np.full_like(x, 205)], axis=-1).astype(np.uint8)
+    scene[(x - 36) ** 2 + (y - 44) ** 2 <= 22**2] = (200, 30, 40)
+    scene[30:80, 76:112] = (30, 60, 190)
+    return scene
+
+
+@pytest.fixture
+def photo(picture: np.ndarray, tmp_path: Path) -> Path:
+    """``picture`` as a PNG file."""
+    path = tmp_path / "scene.png"
+    Image.fromarray(picture).save(path)
+    return path
