@@ -140,8 +140,10 @@ NANO = ModelConfig(
 )
 
 PRESETS: dict[str, ModelConfig] = {
-    **{f"sam2-{size}": ModelConfig(f"sam2-{size}", trunk, occlusion_memory=False, pointer_time=False)
-       for size, trunk in _TRUNKS.items()},
+    **{
+        f"sam2-{size}": ModelConfig(f"sam2-{size}", trunk, occlusion_memory=False, pointer_time=False)
+        for size, trunk in _TRUNKS.items()
+    },
     **{f"sam2.1-{size}": ModelConfig(f"sam2.1-{size}", trunk) for size, trunk in _TRUNKS.items()},
     "nano": NANO,
 }

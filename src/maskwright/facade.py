@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from maskwright.config import ModelConfig
@@ -16,13 +13,15 @@ from maskwright.errors import InputError, PromptError
 from maskwright.io.images import ImageSource, read_image
 from maskwright.masks import Masks
 from maskwright.model.mask_decoder import ImageFeatures
-from maskwright.pixels.preprocess import preprocess, to_uint8
+from maskwright.pixels.preprocess import preprocess
+from maskwright.pixels.rgb import to_uint8
 from maskwright.runtime.eager import Eager
 from maskwright.runtime.protocol import Runtime
 from maskwright.runtime.select import choose
 from maskwright.segmenter import Embedding
 from maskwright.types import Box, ImageArray, MaskPrompt, Points, Prompt, PromptLike
-from maskwright.weights import catalog
+from maskwright.weights import catalog, fetch
+from maskwright.weights.load import build, load_checkpoint
 
 DEFAULT_MODEL = "nano"
 """Comes inside the package, so it works offline from the first call."""
@@ -38,13 +37,13 @@ def load(
     """Load a model; what it runs on is settled here, once.
 
     Args:
-        name: A catalogue name (``"nano"``, ``"sam2.1-tiny"``, ...; see :func:`models`), fetched on first use, or the
-            path of a model file: an official ``.pt``, a transformers checkpoint or one of ours.
+        name: A catalogue name (``"nano"``, ``"sam2.1-tiny"``, ...; see :func:`models`), fetched on first use,
+            or the path of a model file: an official ``.pt``, a transformers checkpoint or one of ours.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; the best one here by default.
-        dtype: Compute dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``; by default what suits the device
-            (float32 except on GPUs with tensor cores, see ``runtime.select``).
-        image_size: Side of the network's input in pixels, a multiple of 32; the model's own by default. Smaller is
-            faster and coarser.
+        dtype: Compute dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``; by default what suits the
+            device: float32, which is exact, except on GPUs with tensor cores (see ``runtime.select``).
+        image_size: Side of the network's input in pixels, a multiple of 32; the model's own by default.
+            Smaller is faster and coarser.
 
     Raises:
         UnknownModelError: neither a known name nor a file.
@@ -52,14 +51,9 @@ def load(
         InputError: an impossible device, dtype or input size.
     """
     choice = choose(device, dtype)
-    from maskwright.weights import fetch, load as reading
-
-    path, label = _resolve(name)
-    checkpoint = reading.load_checkpoint(path if path else fetch.locate(label))
-    config = replace(checkpoint.config, name=label)
-    if image_size is not None:
-        config = config.at(image_size)
-    network = reading.build(config, checkpoint.state).to(choice.device).eval().requires_grad_(False)
+    checkpoint = load_checkpoint(_file_of(name))
+    config = checkpoint.config if image_size is None else checkpoint.config.at(image_size)
+    network = build(config, checkpoint.state).to(choice.device).requires_grad_(False)
     return MaskModel(Eager(network, choice), image_only=checkpoint.image_only)
 
 
@@ -79,7 +73,7 @@ class MaskModel:
 
     @property
     def name(self) -> str:
-        """Catalogue name, or the file's name."""
+        """Catalogue name of what the weights are; ``custom`` for a network that is none of those."""
         return self.runtime.config.name
 
     @property
@@ -96,15 +90,15 @@ class MaskModel:
         return self.runtime.dtype
 
     def __repr__(self) -> str:
-        dtype = str(self.dtype).removeprefix("torch.")
-        return f"MaskModel({self.name!r}, device={str(self.device)!r}, dtype={dtype!r}, image_size={self.config.image_size})"
+        where = f"device={str(self.device)!r}, dtype={str(self.dtype).removeprefix('torch.')!r}"
+        return f"MaskModel({self.name!r}, {where}, image_size={self.config.image_size})"
 
     def embed(self, image: ImageSource) -> Embedding:
         """Encode a picture, once for any number of prompts.
 
         Args:
-            image: Path, bytes of an image file, PIL image, or array (h, w, 3), (h, w) or (h, w, 4): uint8, uint16, or
-                float in 0..1. EXIF orientation is honoured.
+            image: Path, bytes of an image file, PIL image, or array (h, w, 3), (h, w) or (h, w, 4): uint8,
+                uint16, or float in 0..1. EXIF orientation is honoured.
 
         Raises:
             ImageError: it cannot be read as a picture.
@@ -144,10 +138,12 @@ class MaskModel:
 
         Raises:
             ImageError: a picture cannot be read.
-            PromptError: a prompt is malformed or outside its picture, or their number is not that of the pictures.
+            PromptError: a prompt is malformed or outside its picture, or there is not one entry per picture.
         """
         if len(prompts) != len(images):
-            raise PromptError(f"{len(prompts)} prompts for {len(images)} pictures; give one entry per picture")
+            raise PromptError(
+                f"{len(prompts)} prompts for {len(images)} pictures; give one entry per picture"
+            )
         objects = [_objects(entry) for entry in prompts]
         results: list[Masks] = []
         for batch in self._batches(images, batch_size):
@@ -201,12 +197,9 @@ def _objects(entry: PromptLike | Sequence[PromptLike]) -> list[Prompt]:
     return [Prompt.of(one) for one in ([entry] if single else entry)]
 
 
-def _resolve(name: str | os.PathLike[str]) -> tuple[Path | None, str]:
-    """The model file that ``name`` is, or None, and the name to go by."""
-    known = catalog.canonical(name) if isinstance(name, str) else None
-    if known is not None:
-        return None, known
+def _file_of(name: str | os.PathLike[str]) -> Path:
+    """The model file that ``name`` is or stands for; catalogue names come before files of the same name."""
+    if isinstance(name, str) and catalog.canonical(name) is not None:
+        return fetch.locate(name)
     path = Path(name).expanduser()
-    if path.is_file() or not isinstance(name, str) or path.suffix in catalog_suffixes:
-        return path, path.name
-    return None, catalog.find(name).name
+    return path if path.exists() else fetch.locate(os.fspath(name))

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,7 +22,7 @@ from maskwright.model.candidates import best_of_three, take
 from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.runtime.batching import ObjectPrompt, decode_chunks, full_size_chunks, object_prompt
 from maskwright.runtime.protocol import Runtime
-from maskwright.types import Prompt, PromptLike, Size
+from maskwright.types import ByteArray, Prompt, PromptLike, Size
 
 LOGIT_LIMIT = 32.0
 """Low-resolution logits are returned within this range, as the official predictor does."""
@@ -34,13 +33,13 @@ _LEVELS = ("low", "mid", "high")
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """A picture as the model sees it. Holds no state: prompting it changes nothing, from any number of threads."""
+    """A picture as the model sees it. Prompting it changes nothing, so any number of threads may do so."""
 
     features: ImageFeatures = field(repr=False)
     """What ``decode`` takes, one picture (B = 1), in the runtime's dtype and on its device."""
     size: Size
     """Height and width of the picture in pixels."""
-    picture: npt.NDArray[np.uint8] | None = field(repr=False)
+    picture: ByteArray | None = field(repr=False)
     """(h, w, 3) RGB, for overlays; None if it was not kept."""
     runtime: Runtime = field(repr=False)
     """The model that made the features and answers the prompts."""
@@ -55,12 +54,13 @@ class Embedding:
     ) -> Masks:
         """Masks for prompts: every positional argument is one object.
 
-        Several prompts for one object go together as a sum or a tuple, in any order: ``Box(...) + Points(...)``.
+        Several prompts for one object go together as a sum or a tuple, in any order:
+        ``Box(...) + Points(...)``.
 
         Args:
-            prompts: :class:`Points`, :class:`Box`, :class:`MaskPrompt`, or a combination of them, per object.
+            prompts: :class:`Points`, :class:`Box`, :class:`MaskPrompt`, or several of them, per object.
             candidates: Return all three candidate masks of every object instead of the best by predicted IoU.
-            max_hole_area: Fill holes up to this many cells of the low-resolution mask (stride 4 in the model's input).
+            max_hole_area: Fill holes up to this many cells of the low-resolution mask, (m, m) per picture.
             max_speck_area: Remove separate specks up to this many cells.
             threshold: Mask logit above which a pixel belongs to the object.
 
@@ -93,7 +93,7 @@ class Embedding:
         )
 
     def save(self, path: str | os.PathLike[str], *, picture: bool = True) -> Path:
-        """Write the embedding to a safetensors file, whole or not at all; ``MaskModel.load_embedding`` reads it.
+        """Write a safetensors file, whole or not at all, which ``MaskModel.load_embedding`` reads.
 
         Args:
             path: Final name; an existing file is replaced.
@@ -135,7 +135,9 @@ class Embedding:
     def _objects(self, prompts: Sequence[PromptLike]) -> list[ObjectPrompt]:
         """Check every prompt against the picture and turn it into the model's frame."""
         if not prompts:
-            raise PromptError("segment needs a prompt per object; pass Points([(x, y)]), Box(x0, y0, x1, y1) or both")
+            raise PromptError(
+                "no prompt: give segment one per object, Points([(x, y)]), Box(x0, y0, x1, y1) or both"
+            )
         checked = [Prompt.of(one) for one in prompts]
         for one in checked:
             one.check_inside(self.size)
@@ -153,7 +155,7 @@ class Embedding:
         )
 
     def _decode(self, objects: Sequence[ObjectPrompt], *, candidates: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (N, m, m), predicted IoU (N,), object scores (N,); with candidates (N, 3, ...) and (N, 3)."""
+        """Logits (N, m, m), predicted IoU (N,) and object scores (N,); the first two with candidates (N, 3, ...)."""
         logits, scores, object_scores = [], [], []
         for decoded in decode_chunks(self.runtime, self.features, objects):
             if candidates:
@@ -184,7 +186,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             if metadata.get("format") != _FORMAT:
-                raise InputError(f"{path} holds no embedding that this version reads; write it anew with Embedding.save")
+                raise InputError(
+                    f"{path} holds no embedding of this version; write it anew with Embedding.save"
+                )
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not an embedding: not a safetensors file, or a damaged one") from error
@@ -200,6 +204,6 @@ def _check_origin(path: Path, metadata: dict[str, str], runtime: Runtime) -> Non
         )
     if metadata["image_size"] != str(config.image_size):
         raise InputError(
-            f"{path} was made at image_size={metadata['image_size']}, this model runs at {config.image_size}; "
+            f"{path} was made at image_size={metadata['image_size']}, this model has {config.image_size}; "
             f"load the model with image_size={metadata['image_size']}"
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from maskwright.cli import main
-from maskwright.facade import MaskModel
-from maskwright.runtime.fake import Fake
+
+if TYPE_CHECKING:
+    from maskwright.facade import MaskModel
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 @pytest.fixture
 def fake_load(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Makes every model a :class:`Fake`; the list fills with what each was asked for."""
+    from maskwright.facade import MaskModel
+    from maskwright.runtime.fake import Fake
+
     calls: list[dict[str, Any]] = []
 
     def load(name: str, **options: Any) -> MaskModel:

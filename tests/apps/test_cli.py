@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from maskwright import __version__, models
-from tests.apps.conftest import Run
+
+if TYPE_CHECKING:
+    from tests.apps.conftest import Run
 
 
 def mask_of(path: Path) -> np.ndarray:

@@ -10,11 +10,12 @@ import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.apps.conftest import Run
+if TYPE_CHECKING:
+    from tests.apps.conftest import Run
 
 CLICK = ("--point", "36,44")
 

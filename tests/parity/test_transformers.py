@@ -17,18 +17,18 @@ from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.model.position import sine_map
 from maskwright.model.prompt_encoder import BOX_END, BOX_START, NO_POINT, PromptTensors
 from maskwright.model.sam2 import SAM2
-from maskwright.weights.keymaps import transformers_to_ours
+from maskwright.weights.keymaps import to_ours
 
 transformers = pytest.importorskip("transformers")
 
 SIZE = 256
 CONFIG = ModelConfig(
     name="parity-test",
-    trunk=HieraConfig(width=16, heads=1, depths=(1, 2, 3, 2), global_blocks=(3, 5)),
+    trunk=HieraConfig(width=16, heads=1, depths=(1, 2, 3, 2), global_blocks=(4, 5)),
     image_size=SIZE,
-    width=64,
+    width=128,
     decoder_mlp=96,
-    memory_width=16,
+    memory_width=64,  # transformers has this width built in
     memory_layers=2,
     memory_mlp=96,
 )
@@ -79,12 +79,16 @@ def randomised(model: Any) -> Any:
             else:
                 fan_in = parameter[0].numel()
                 parameter.copy_(noise / fan_in**0.5)
+        shared = model.shared_image_embedding.positional_embedding
+        model.prompt_encoder.shared_embedding.positional_embedding.copy_(shared)  # one tensor in real files
     return model.eval()
 
 
 def ours(theirs: Any) -> SAM2:
     model = SAM2(CONFIG)
-    report = model.load_state_dict(transformers_to_ours(theirs.state_dict()), strict=False)
+    state, strange = to_ours(theirs.state_dict(), "transformers")
+    report = model.load_state_dict(state, strict=False)
+    assert not strange
     assert not report.unexpected_keys
     missing = {key.partition(".")[0] for key in report.missing_keys}
     is_video = isinstance(theirs, transformers.Sam2VideoModel)
@@ -152,7 +156,9 @@ def test_image_verbs(image_model: Any, pixels: Tensor, kind: str) -> None:
         points = torch.cat((corners, points), dim=2)
         labels = torch.cat((torch.tensor([BOX_START, BOX_END]).expand(2, 3, 2), labels), dim=2)
     mask = torch.randn(2, 1, SIZE // 4, SIZE // 4, generator=generator) if kind == "mask" else None
-    theirs = image_model(pixels, input_points=points, input_labels=labels, input_masks=mask, multimask_output=True)
+    theirs = image_model(
+        pixels, input_points=points, input_labels=labels, input_masks=mask, multimask_output=True
+    )
     padding = (torch.zeros(2, 3, 1, 2), torch.full((2, 3, 1), NO_POINT))
     prompts = PromptTensors(
         torch.cat((points, padding[0]), dim=2),
@@ -208,7 +214,8 @@ def test_pointers(video_model: Any, pixels: Tensor) -> None:
     decoded = model.decode(features, PromptTensors(points, labels))
     scores, pointers = decoded.object_score_BP[0], decoded.pointers_BPMC[0]
     raw = model.mask_decoder(
-        features, model.prompt_encoder.position.grid(CONFIG.grid, CONFIG.grid),
+        features,
+        model.prompt_encoder.position.grid(CONFIG.grid, CONFIG.grid),
         model.prompt_encoder(PromptTensors(points, labels)),
     )
     wanted = video_model.object_pointer_proj(raw.tokens_NMC)

@@ -18,7 +18,7 @@ from maskwright.model.sam2 import SAM2
 
 SMALL_HIERA = ModelConfig(
     name="small-test",
-    trunk=HieraConfig(width=16, heads=1, depths=(1, 2, 3, 2), global_blocks=(3, 5)),
+    trunk=HieraConfig(width=16, heads=1, depths=(1, 2, 3, 2), global_blocks=(4, 5)),
     image_size=96,
     width=64,
     decoder_mlp=64,
@@ -26,8 +26,11 @@ SMALL_HIERA = ModelConfig(
     memory_layers=2,
     memory_mlp=64,
 )
-CONFIGS = {"hiera-2.1": SMALL_HIERA, "hiera-2.0": replace(SMALL_HIERA, occlusion_memory=False, pointer_time=False),
-           "nano": NANO.at(96)}
+CONFIGS = {
+    "hiera-2.1": SMALL_HIERA,
+    "hiera-2.0": replace(SMALL_HIERA, occlusion_memory=False, pointer_time=False),
+    "nano": NANO.at(96),
+}
 NUM_OBJECTS = 2
 
 
@@ -132,7 +135,14 @@ def test_empty_slots_change_nothing(model: SAM2) -> None:
         for slots in (1, 4):
             bank = empty_bank(config, NUM_OBJECTS, slots, "cpu", torch.float32)
             bank = model.remember(
-                features, logits, torch.ones(NUM_OBJECTS), torch.ones(NUM_OBJECTS, config.width), bank, at, at, flags
+                features,
+                logits,
+                torch.ones(NUM_OBJECTS),
+                torch.ones(NUM_OBJECTS, config.width),
+                bank,
+                at,
+                at,
+                flags,
             )
             recalled.append(model.recall(features, bank, torch.tensor(1)).low_BCHW)
     torch.testing.assert_close(*recalled, atol=1e-5, rtol=1e-5)

@@ -68,14 +68,21 @@ def test_aliases(alias, name):
     assert catalog.find(alias).name == name
 
 
-@pytest.mark.parametrize("name", ["", "sam3-tiny", "sam2", "sam2.1", "sam2.1-huge", "sam2.1_hiera_tiny.pt", "../sam2-tiny"])
+@pytest.mark.parametrize(
+    "name", ["", "sam3-tiny", "sam2", "sam2.1", "sam2.1-huge", "sam2.1_hiera_tiny.pt", "../sam2-tiny"]
+)
 def test_what_is_no_name(name):
     assert catalog.canonical(name) is None
 
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("sam2.1-tinny", "sam2.1-tiny"), ("nanno", "nano"), ("models/sam2_hiera_large.pt", "sam2-large"), ("sam2-smal", "sam2-small")],
+    [
+        ("sam2.1-tinny", "sam2.1-tiny"),
+        ("nanno", "nano"),
+        ("models/sam2_hiera_large.pt", "sam2-large"),
+        ("sam2-smal", "sam2-small"),
+    ],
 )
 def test_unknown_names_get_the_nearest_one(name, near):
     with pytest.raises(UnknownModelError, match=re.escape(f"did you mean {near!r}?")) as caught:

@@ -9,6 +9,7 @@ import urllib.parse
 from collections import namedtuple
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,9 @@ class Server(ThreadingHTTPServer):
         self.log = []
         self.gate = threading.Event()
         self.gate.set()
+
+    def handle_error(self, request, client_address):
+        """A client that hangs up early is part of these tests."""
 
     @property
     def address(self):
@@ -139,7 +143,9 @@ def hub(monkeypatch, server, folder):
     """The test's server as Hugging Face, and as the official address behind it."""
     monkeypatch.delenv("MASKWRIGHT_MIRROR")
     monkeypatch.setattr(catalog, "OFFICIAL", server.address)
+    template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.address)
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
     server.etag = '"abcdef0123456789"'
     server.files[HUB_PATH] = BODY
 
@@ -181,7 +187,9 @@ def test_a_later_run_continues_what_an_earlier_one_left(server, folder):
     assert not (folder / "sam2.1_hiera_tiny.pt").exists()
     server.log.clear()
     assert fetch.locate("sam2.1-tiny").read_bytes() == BODY
-    assert [(request.range, request.sent) for request in server.gets] == [(f"bytes={begun}-", len(BODY) - begun)]
+    assert [(request.range, request.sent) for request in server.gets] == [
+        (f"bytes={begun}-", len(BODY) - begun)
+    ]
     assert not partial.exists()
 
 
@@ -356,12 +364,12 @@ def test_two_threads_download_once(server, folder):
 def test_a_full_disk_is_said_before_the_transfer(server, folder, monkeypatch):
     usage = shutil.disk_usage(folder.parent.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with fails("0 MiB free of the 0 MiB needed: make room"):
+    with fails("307,200 bytes are needed and 1,000 are free .* make room"):
         fetch.locate("sam2.1-tiny")
     assert server.gets[0].path == PATH
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_disk_that_fills_up_during_the_transfer(server, folder, monkeypatch):
     folder.mkdir(parents=True)
     monkeypatch.setattr(download, "_remember", lambda *args: None)
@@ -382,7 +390,7 @@ def test_hugging_face_comes_first(server, hub, folder, tmp_path):
     path = fetch.locate("sam2.1-tiny")
     assert path.read_bytes() == BODY
     assert (tmp_path / "hub") in path.parents
-    assert {request.path for request in server.log} == {HUB_PATH}
+    assert [request.path for request in server.gets if "sam2" in request.path] == [HUB_PATH]
     server.log.clear()
     assert fetch.locate("sam2.1-tiny") == path == fetch.present("sam2.1-tiny")
     assert server.log == []
@@ -391,7 +399,7 @@ def test_hugging_face_comes_first(server, hub, folder, tmp_path):
 def test_without_the_file_at_hugging_face_the_official_address_serves(server, hub, folder):
     del server.files[HUB_PATH]
     assert fetch.locate("sam2.1-tiny") == folder / "sam2.1_hiera_tiny.pt"
-    assert [request.path for request in server.gets] == [PATH]
+    assert [request.path for request in server.gets if "sam2" in request.path] == [PATH]
 
 
 def test_another_file_at_hugging_face_is_not_used(server, hub, folder):
@@ -406,7 +414,9 @@ def test_when_both_fail_one_line_tells_both(server, hub, folder):
     with pytest.raises(DownloadError) as caught:
         fetch.locate("sam2.1-tiny")
     message = str(caught.value)
-    assert "Hugging Face: facebook/sam2.1-hiera-tiny does not answer or has no sam2.1_hiera_tiny.pt" in message
+    assert (
+        "Hugging Face: facebook/sam2.1-hiera-tiny does not answer or has no sam2.1_hiera_tiny.pt" in message
+    )
     assert f"{server.address}{PATH}: the server answered 404" in message
     assert "\n" not in message
 

@@ -71,7 +71,12 @@ def test_same_padding_is_that_of_tensorflow(side: int, kernel: int, stride: int)
 
 def test_efficientnet_levels() -> None:
     levels = EfficientNet(NANO.trunk).eval()(torch.rand(1, 3, 64, 96))  # type: ignore[arg-type]
-    assert [tuple(level.shape[1:]) for level in levels] == [(24, 16, 24), (40, 8, 12), (112, 4, 6), (320, 2, 3)]
+    assert [tuple(level.shape[1:]) for level in levels] == [
+        (24, 16, 24),
+        (40, 8, 12),
+        (112, 4, 6),
+        (320, 2, 3),
+    ]
 
 
 def test_stability_by_hand() -> None:
@@ -83,7 +88,9 @@ def test_stability_by_hand() -> None:
 def test_unstable_single_gives_way_to_the_best_candidate() -> None:
     stable, unstable = torch.full((4, 4), 5.0), torch.zeros(4, 4)
     unstable[0, 0] = 1
-    logits = torch.stack((torch.stack((stable, *[unstable] * 3)), torch.stack((unstable, *[stable] * 3))))[None]
+    logits = torch.stack((torch.stack((stable, *[unstable] * 3)), torch.stack((unstable, *[stable] * 3))))[
+        None
+    ]
     iou = torch.tensor([[[0.1, 0.2, 0.9, 0.3], [0.9, 0.2, 0.3, 0.8]]])
     index = stable_single(logits, iou, 0.05, 0.98)
     assert index.tolist() == [[0, 3]]
@@ -109,7 +116,9 @@ def test_nano_draws_boxes_and_clicks_where_they_are() -> None:
 def test_objects_without_a_mask_get_the_learned_nothing() -> None:
     encoder = PromptEncoder(PRESETS["sam2.1-tiny"].at(64))
     prompts = PromptTensors(
-        torch.zeros(1, 2, 1, 2), torch.ones(1, 2, 1, dtype=torch.int64), torch.randn(1, 2, 16, 16),
+        torch.zeros(1, 2, 1, 2),
+        torch.ones(1, 2, 1, dtype=torch.int64),
+        torch.randn(1, 2, 16, 16),
         torch.tensor([[True, False]]),
     )
     dense = encoder(prompts).dense_NCHW

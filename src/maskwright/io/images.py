@@ -1,4 +1,4 @@
-"""Reading pictures from anywhere into one format, with an error that says what to do for everything else."""
+"""Reading pictures from anywhere into one format, and writing them, with errors that say what to do."""
 
 from __future__ import annotations
 
@@ -9,21 +9,29 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from maskwright.errors import ImageError
+from maskwright.errors import ImageError, InputError
+from maskwright.io.files import write_bytes
 from maskwright.pixels.rgb import to_rgb
-from maskwright.types import ImageArray
+from maskwright.types import BoolArray, ByteArray, ImageArray
 
 MAX_PIXELS = 400_000_000
 """Largest picture that is decoded (1.2 GB of RGB); a small file can claim to be larger than any memory."""
 MAX_PIXELS_VARIABLE = "MASKWRIGHT_MAX_PIXELS"
 """Environment variable that overrides :data:`MAX_PIXELS`."""
 
+_WRITERS: dict[str, dict[str, Any]] = {
+    ".png": {"format": "PNG", "compress_level": 4},
+    ".jpg": {"format": "JPEG", "quality": 93, "subsampling": 0},
+    ".jpeg": {"format": "JPEG", "quality": 93, "subsampling": 0},
+    ".webp": {"format": "WEBP", "quality": 93},
+}
+"""Endings that :func:`write_image` knows. Without chroma subsampling, which would blur coloured outlines."""
 _NOT_PICTURES = frozenset({"EPS", "WMF"})
 """Formats that Pillow can only show by running another program on the file."""
 _CHECK_OFF = threading.Lock()
@@ -53,8 +61,8 @@ ImageSource: TypeAlias = (
 def read_image(source: ImageSource) -> ImageArray:
     """Read a picture as RGB.
 
-    Files and PIL pictures are turned upright by their EXIF orientation. Alpha is dropped, palettes and CMYK are
-    converted, of an animation the first frame is taken; 16-bit grey keeps its depth.
+    Files and PIL pictures are turned upright by their EXIF orientation. Alpha is dropped, palettes and CMYK
+    are converted, of an animation the first frame is taken; 16-bit grey keeps its depth.
 
     Args:
         source: A path, the bytes of an image file, a file open for reading bytes, a PIL picture, or an array
@@ -64,8 +72,8 @@ def read_image(source: ImageSource) -> ImageArray:
         (h, w, 3) uint8, or float32 in 0..1 for 16-bit and float sources; never memory of the caller's.
 
     Raises:
-        ImageError: missing, empty, truncated, larger than ``MASKWRIGHT_MAX_PIXELS``, not a picture, or an array of
-            another kind; the message says which.
+        ImageError: missing, empty, truncated, larger than ``MASKWRIGHT_MAX_PIXELS``, not a picture, or an
+            array of another kind; the message says which.
     """
     if isinstance(source, (str, os.PathLike)):
         return _from_path(Path(source))
@@ -81,6 +89,39 @@ def read_image(source: ImageSource) -> ImageArray:
         f"cannot read a {type(source).__name__} as a picture; pass a path, bytes, an open file, "
         "a PIL picture or an array"
     )
+
+
+def check_ending(path: str | os.PathLike[str]) -> Path:
+    """The path, once it is sure that :func:`write_image` can write a picture of that name.
+
+    Raises:
+        InputError: another ending than those of PNG, JPEG and WebP.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _WRITERS:
+        raise InputError(f"cannot tell the picture format of {path}; end its name in {', '.join(_WRITERS)}")
+    return path
+
+
+def write_image(
+    path: str | os.PathLike[str], image: ByteArray | BoolArray, *, overwrite: bool = True
+) -> Path:
+    """Write a picture, whole or not at all; the ending of the name chooses the format.
+
+    Args:
+        path: Ends in ``.png``, ``.jpg``, ``.jpeg`` or ``.webp``.
+        image: (h, w, 3) uint8 RGB, (h, w) uint8 grey, or a bitmap (h, w) bool, which becomes 0 and 255.
+        overwrite: Replace an existing file.
+
+    Raises:
+        InputError: an ending that stands for no format here.
+        OutputError: it could not be written; nothing was left under that name.
+    """
+    path = check_ending(path)
+    samples = image.astype(np.uint8) * np.uint8(255) if image.dtype == np.bool_ else image
+    encoded = io.BytesIO()
+    Image.fromarray(samples).save(encoded, **_WRITERS[path.suffix.lower()])
+    return write_bytes(path, encoded.getvalue(), overwrite=overwrite)
 
 
 def _from_path(path: Path) -> ImageArray:
@@ -160,7 +201,7 @@ def _max_pixels() -> int:
 
 @contextmanager
 def _unlimited() -> Iterator[None]:
-    """Without Pillow's own size check, which cannot be set per call; :func:`_check_size` follows before decoding."""
+    """Without Pillow's own size check, which cannot be set per call; ours follows before decoding."""
     with _CHECK_OFF:
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
@@ -214,7 +255,7 @@ def _from_array(source: Any) -> ImageArray:
             "for a tensor pass image.detach().cpu().numpy()"
         ) from error
     rgb = to_rgb(array)
-    return cast(ImageArray, rgb.copy()) if np.may_share_memory(rgb, array) else rgb
+    return rgb.copy() if np.may_share_memory(rgb, array) else rgb
 
 
 def _reason(error: BaseException) -> str:

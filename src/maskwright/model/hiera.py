@@ -110,19 +110,21 @@ class Hiera(nn.Module):
     def __init__(self, config: HieraConfig) -> None:
         super().__init__()
         self.config = config
-        plans = plan_blocks(config)
+        self.plans = plan_blocks(config)
         self.patch = nn.Conv2d(3, config.width, 7, stride=PATCH_STRIDE, padding=3)
         self.position = nn.Parameter(torch.zeros(1, config.width, *config.position_grid))
-        self.window_position = nn.Parameter(torch.zeros(1, config.width, config.windows[0], config.windows[0]))
-        self.blocks = nn.ModuleList(HieraBlock(plan) for plan in plans)
+        self.window_position = nn.Parameter(
+            torch.zeros(1, config.width, config.windows[0], config.windows[0])
+        )
+        self.blocks = nn.ModuleList(HieraBlock(plan) for plan in self.plans)
 
     def forward(self, pixels_BCHW: Tensor) -> list[Tensor]:
         x_BHWC = self.patch(pixels_BCHW).permute(0, 2, 3, 1)
         x_BHWC = x_BHWC + self._place(x_BHWC.shape[1], x_BHWC.shape[2])
         levels = []
-        for block in self.blocks:
+        for block, plan in zip(self.blocks, self.plans, strict=True):
             x_BHWC = block(x_BHWC)
-            if block.plan.tap:
+            if plan.tap:
                 levels.append(x_BHWC.permute(0, 3, 1, 2))
         return levels
 

@@ -6,6 +6,7 @@ Axes: N batch, C channels, H W height and width, T tokens.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ class MLP(nn.Module):
 
     def __init__(self, *widths: int, activation: Activation = F.relu) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.activation = activation
 
     def forward(self, x_C: Tensor) -> Tensor:

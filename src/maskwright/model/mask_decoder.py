@@ -51,7 +51,9 @@ class MaskDecoder(nn.Module):
         super().__init__()
         width = config.width
         self.transformer = TwoWayTransformer(width, config.heads, config.decoder_mlp)
-        self.fusion = nn.Sequential(*(ConvNeXtBlock(width, expansion=2, scale=0.1) for _ in range(config.fusion_layers)))
+        self.fusion = nn.Sequential(
+            *(ConvNeXtBlock(width, expansion=2, scale=0.1) for _ in range(config.fusion_layers))
+        )
         self.object_token = nn.Parameter(torch.randn(1, width))
         self.iou_token = nn.Parameter(torch.randn(1, width))
         self.mask_tokens = nn.Parameter(torch.randn(NUM_MASKS, width))
@@ -77,7 +79,9 @@ class MaskDecoder(nn.Module):
         low_NCHW = self.fusion(_per_object(features.low_BCHW, num) + prompts.dense_NCHW)
         height, width = low_NCHW.shape[-2:]
         place_NIC = place_CHW.flatten(1).T[None]
-        tokens_NTC, image_NIC = self.transformer(tokens_NTC, low_NCHW.flatten(2).transpose(1, 2), place_NIC, visible_NT)
+        tokens_NTC, image_NIC = self.transformer(
+            tokens_NTC, low_NCHW.flatten(2).transpose(1, 2), place_NIC, visible_NT
+        )
         low_NCHW = image_NIC.transpose(1, 2).unflatten(2, (height, width))
         mask_tokens_NMC = tokens_NTC[:, 2 : 2 + NUM_MASKS]
         pixels_NCHW = self._upscale(low_NCHW, features, prompts.detail_NCHW)
@@ -90,7 +94,9 @@ class MaskDecoder(nn.Module):
         """Stride 16 to stride 4, taking in the picture's finer features on the way."""
         num = len(low_NCHW)
         mid_NCHW = self.upscale_mid(low_NCHW) + _per_object(features.mid_BCHW, num)
-        high_NCHW = self.upscale_high(F.gelu(self.upscale_norm(mid_NCHW))) + _per_object(features.high_BCHW, num)
+        high_NCHW = self.upscale_high(F.gelu(self.upscale_norm(mid_NCHW))) + _per_object(
+            features.high_BCHW, num
+        )
         return F.gelu(high_NCHW if detail_NCHW is None else high_NCHW + detail_NCHW)
 
 

@@ -5,6 +5,8 @@ Axes: N objects, C channels, H W height and width.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -23,7 +25,7 @@ class MaskDownsampler(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         channels = [4**i for i in range(NUM_HALVINGS + 1)]
-        pairs = list(zip(channels, channels[1:], strict=False))
+        pairs = list(pairwise(channels))
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
         self.norms = nn.ModuleList(LayerNorm2d(b) for _, b in pairs)
         self.out = nn.Conv2d(channels[-1], width, 1)
@@ -47,7 +49,7 @@ class MemoryEncoder(nn.Module):
         self.out = nn.Conv2d(config.width, config.memory_width, 1)
 
     def forward(self, features_NCHW: Tensor, probability_N1HW: Tensor) -> Tensor:
-        """Stride-16 features without memories, mask probabilities at input size -> (N, memory width, h, w)."""
+        """Stride-16 features without memories and mask chances at input size to (N, memory width, h, w)."""
         mask_NCHW = self.mask_downsampler(probability_N1HW * MASK_SCALE + MASK_BIAS)
         x_NCHW = self.feature_projection(features_NCHW) + mask_NCHW
         for fuser in self.fusers:

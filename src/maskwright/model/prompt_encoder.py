@@ -100,7 +100,9 @@ class PromptEncoder(nn.Module):
         if masks_N1HW is None:
             return none_NCHW
         dense_NCHW = self._downscale(masks_N1HW)
-        return dense_NCHW if given_N is None else torch.where(given_N.view(-1, 1, 1, 1), dense_NCHW, none_NCHW)
+        return (
+            dense_NCHW if given_N is None else torch.where(given_N.view(-1, 1, 1, 1), dense_NCHW, none_NCHW)
+        )
 
     def _downscale(self, mask_NCHW: Tensor) -> Tensor:
         x_NCHW = F.gelu(self.mask_stem_norm(self.mask_stem(mask_NCHW)))
@@ -120,7 +122,9 @@ class PromptEncoder(nn.Module):
         positive_NHW = (bumps_NKHW * (label_NK11 == POSITIVE)).amax(1)
         negative_NHW = (bumps_NKHW * (label_NK11 == NEGATIVE)).amax(1)
         box_NHW = self._draw_box(away_NK2S, labels_NK)
-        mask_NHW = torch.zeros_like(box_NHW) if masks_N1HW is None else masks_N1HW[:, 0].clamp(-8, 8) / DRAWING_GAIN
+        mask_NHW = (
+            torch.zeros_like(box_NHW) if masks_N1HW is None else masks_N1HW[:, 0].clamp(-8, 8) / DRAWING_GAIN
+        )
         if given_N is not None:
             mask_NHW = mask_NHW * given_N.view(-1, 1, 1)
         return DRAWING_GAIN * torch.stack((mask_NHW, box_NHW, positive_NHW, negative_NHW), dim=1)

@@ -26,7 +26,7 @@ from maskwright.model.prompt_encoder import PromptEncoder, PromptTensors
 
 
 class Decoded(NamedTuple):
-    """Four masks for each of P objects in each of B pictures; mask 0 is the single answer, 1 to 3 the candidates."""
+    """Four masks for each of P objects in B pictures: mask 0 is the single answer, 1 to 3 the candidates."""
 
     logits_BPMHW: Tensor
     """Mask logits at stride 4; the mask is where they are positive."""
@@ -100,7 +100,10 @@ class SAM2(nn.Module):
         used_OS = bank.frames_OS != EMPTY
         recent_OS = (age_OS > 0) & (age_OS < self.config.num_memories)
         visible_OS = used_OS & (bank.prompted_OS | recent_OS)
-        row_OS = torch.where(bank.prompted_OS, self.config.num_memories, age_OS).clamp(1, self.config.num_memories) - 1
+        row_OS = (
+            torch.where(bank.prompted_OS, self.config.num_memories, age_OS).clamp(1, self.config.num_memories)
+            - 1
+        )
         height, width = features.low_BCHW.shape[-2:]
         sine_ID = self._memory_sine(height, width)
         time_OS1D = self.memory_time[:, 0, 0][row_OS][:, :, None]
@@ -138,7 +141,9 @@ class SAM2(nn.Module):
         code does for clicked frames.
         """
         size = self.config.image_size
-        full_O1HW = F.interpolate(logits_OHW[:, None], size=(size, size), mode="bilinear", align_corners=False)
+        full_O1HW = F.interpolate(
+            logits_OHW[:, None], size=(size, size), mode="bilinear", align_corners=False
+        )
         binary_O1HW = (full_O1HW > 0).to(full_O1HW.dtype)
         probability_O1HW = torch.where(prompted_O.view(-1, 1, 1, 1), binary_O1HW, full_O1HW.sigmoid())
         low_OCHW = features.low_BCHW.expand(len(logits_OHW), -1, -1, -1)
@@ -156,7 +161,9 @@ class SAM2(nn.Module):
         sine_DHW = sine_map(height, width, self.config.memory_width, self.memory_time.device)
         return sine_DHW.flatten(1).T
 
-    def _pointer_tokens(self, bank: MemoryBank, age_OS: Tensor, used_OS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _pointer_tokens(
+        self, bank: MemoryBank, age_OS: Tensor, used_OS: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Object pointers as memory tokens: each is cut into ``width / memory_width`` pieces."""
         pieces = self.config.width // self.config.memory_width
         pointers_OTD = bank.pointers_OSC.unflatten(2, (pieces, -1)).flatten(1, 2)

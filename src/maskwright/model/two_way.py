@@ -15,7 +15,7 @@ DEPTH = 2
 
 
 class TwoWayBlock(nn.Module):
-    """Self-attention of tokens, tokens to picture, MLP, picture to tokens; each with a residual and a norm."""
+    """Self-attention of tokens, tokens to picture, MLP, picture to tokens; a residual and a norm each."""
 
     def __init__(self, width: int, heads: int, mlp: int, *, first: bool) -> None:
         super().__init__()
@@ -30,14 +30,21 @@ class TwoWayBlock(nn.Module):
         self.norm4 = nn.LayerNorm(width)
 
     def forward(
-        self, tokens_NTC: Tensor, image_NIC: Tensor, prompt_NTC: Tensor, place_NIC: Tensor, visible_N11T: Tensor
+        self,
+        tokens_NTC: Tensor,
+        image_NIC: Tensor,
+        prompt_NTC: Tensor,
+        place_NIC: Tensor,
+        visible_N11T: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """One round; ``prompt_NTC`` and ``place_NIC`` are re-added wherever positions matter."""
         if self.first:
             tokens_NTC = self.self_attention(tokens_NTC, tokens_NTC, tokens_NTC, mask=visible_N11T)
         else:
             placed_NTC = tokens_NTC + prompt_NTC
-            tokens_NTC = tokens_NTC + self.self_attention(placed_NTC, placed_NTC, tokens_NTC, mask=visible_N11T)
+            tokens_NTC = tokens_NTC + self.self_attention(
+                placed_NTC, placed_NTC, tokens_NTC, mask=visible_N11T
+            )
         tokens_NTC = self.norm1(tokens_NTC)
         keys_NIC = image_NIC + place_NIC
         tokens_NTC = tokens_NTC + self.token_to_image(tokens_NTC + prompt_NTC, keys_NIC, image_NIC)

@@ -17,7 +17,8 @@ def boxes_of(bitmaps: BoolArray) -> FloatArray:
         (..., 4) float32 ``xyxy`` in pixels, half-open: x1 and y1 are one past the last set pixel, so that
         x1 - x0 is the width. Zeros for an empty bitmap.
     """
-    (x0, x1), (y0, y1) = _extent(bitmaps.any(axis=-2)), _extent(bitmaps.any(axis=-1))
+    x0, x1 = _extent(np.asarray(bitmaps.any(axis=-2)))
+    y0, y1 = _extent(np.asarray(bitmaps.any(axis=-1)))
     return np.stack([x0, y0, x1, y1], axis=-1).astype(np.float32)
 
 

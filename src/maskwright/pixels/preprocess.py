@@ -21,7 +21,7 @@ def preprocess(image: ImageArray, size: int, mean: Sequence[float], std: Sequenc
     third of the memory.
 
     Args:
-        image: (h, w, 3) RGB, uint8 or float32 in 0..1; whatever else :func:`maskwright.pixels.rgb.to_rgb` takes.
+        image: (h, w, 3) RGB, uint8 or float32 in 0..1, and whatever else :func:`.rgb.to_rgb` takes.
         size: Side of the network's input in pixels.
         mean: Per channel, subtracted from RGB in 0..1.
         std: Per channel, divided by.

@@ -18,8 +18,8 @@ def to_rgb(array: npt.NDArray[Any]) -> ImageArray:
     """Check a picture and bring it to (h, w, 3).
 
     Args:
-        array: (h, w) or (h, w, 1) grey, (h, w, 3) RGB or (h, w, 4) RGBA, whose alpha is dropped, not composited,
-            as in PIL's ``convert("RGB")``. uint8, uint16 (divided by 65535) or float in 0..1.
+        array: (h, w) or (h, w, 1) grey, (h, w, 3) RGB or (h, w, 4) RGBA, whose alpha is dropped, not
+            composited, as in PIL's ``convert("RGB")``. uint8, uint16 (divided by 65535) or float in 0..1.
 
     Returns:
         uint8 for uint8, else float32 in 0..1. What already fits is returned as it is, not copied.
@@ -31,15 +31,18 @@ def to_rgb(array: npt.NDArray[Any]) -> ImageArray:
     if array.ndim == 2:
         array = array[..., None]
     scaled = _scaled(array[..., :3])
-    return np.repeat(scaled, 3, axis=2) if scaled.shape[2] == 1 else scaled
+    if scaled.shape[2] == 3:
+        return scaled
+    rgb: npt.NDArray[Any] = np.repeat(scaled, 3, axis=2)
+    return rgb
 
 
 def to_uint8(image: ImageArray) -> ByteArray:
     """A picture in 8 bits, for showing: floats in 0..1 are rounded to 0..255. uint8 is returned as it is."""
     if image.dtype == np.uint8:
         return image.astype(np.uint8, copy=False)
-    scaled = image * np.float32(255)
-    return np.rint(scaled, out=scaled).astype(np.uint8)
+    scaled: ByteArray = np.rint(image * np.float32(255)).astype(np.uint8)
+    return scaled
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:
@@ -57,7 +60,8 @@ def _check_shape(shape: tuple[int, ...]) -> None:
 def _scaled(array: npt.NDArray[Any]) -> ImageArray:
     dtype = array.dtype
     if dtype == np.uint8:
-        return array
+        eight: ByteArray = array
+        return eight
     if dtype.kind == "u" and dtype.itemsize == 2:
         wide: FloatArray = array.astype(np.float32)
         wide /= np.float32(65535)

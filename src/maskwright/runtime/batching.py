@@ -66,7 +66,7 @@ def object_prompt(
 
 
 def pack(objects: Sequence[ObjectPrompt]) -> PromptTensors:
-    """One picture's objects as tensors (B = 1): points padded to a bucket {2, 4, 8, ...}, absent masks marked."""
+    """One picture's objects as tensors (B = 1): points padded to a bucket {2, 4, 8, ...}, masks marked."""
     bucket = max(SMALLEST_BUCKET, *(len(one.labels_K) for one in objects))
     bucket = 1 << (bucket - 1).bit_length()
     points_PK2 = np.zeros((len(objects), bucket, 2), np.float32)

@@ -58,7 +58,7 @@ class Eager:
         return Decoded(*(part.float() for part in decoded))
 
     def fingerprint(self) -> str:
-        """Tells networks apart by their configuration and by samples of every weight; name and input size do not count."""
+        """Tells networks apart by configuration and samples of every weight, not by name or input size."""
         shape = replace(self.config, name="", image_size=SIZE_MULTIPLE)
         digest = hashlib.sha256(repr(shape).encode())
         for key, weight in sorted(self._network.state_dict().items()):

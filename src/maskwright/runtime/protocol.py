@@ -35,5 +35,5 @@ class Runtime(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """The same for two runtimes exactly when they hold the same network with the same weights."""
+        """Equal for two runtimes that hold the same network with the same weights."""
         ...

@@ -78,7 +78,8 @@ def choose(device: str | torch.device | None = None, dtype: str | torch.dtype | 
 
 def available_devices() -> list[torch.device]:
     """Every device of this machine that a model can run on, the preferred one first."""
-    found = [torch.device("cuda", i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    found = [torch.device("cuda", index) for index in range(num_gpus)]
     if torch.backends.mps.is_available():
         found.append(torch.device("mps"))
     return [*found, torch.device("cpu")]
@@ -111,7 +112,8 @@ def _checked_dtype(dtype: str | torch.dtype) -> torch.dtype:
 def _reject_emulated(place: torch.device, wanted: torch.dtype) -> None:
     """bfloat16 on a GPU without it runs, slower than float32 and by emulation: never what anybody wants."""
     if place.type == "cuda" and wanted is torch.bfloat16 and torch.cuda.get_device_capability(place) < (8, 0):
-        raise InputError(f"{torch.cuda.get_device_name(place)} has no bfloat16; use dtype='float16' or 'float32'")
+        name = torch.cuda.get_device_name(place)
+        raise InputError(f"{name} has no bfloat16; use dtype='float16' or 'float32'")
 
 
 def _row(place: torch.device) -> Hardware:

@@ -4,8 +4,8 @@ An existing script runs unchanged after :func:`install`, or from outside::
 
     python -m maskwright.sam2 script.py [args]
 
-or one imports from here: ``from maskwright.sam2.build_sam import build_sam2``. Signatures, argument order, return types
-and shapes are the official ones; the work is done by the native API.
+or one imports from here: ``from maskwright.sam2.build_sam import build_sam2``. Signatures, argument order, return
+types and shapes are the official ones; the work is done by the native API.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def install() -> None:
     """
     here = sys.modules[__name__]
     if sys.modules.get("sam2", here) is not here:
-        raise StateError("another sam2 package is already imported; call maskwright.sam2.install() before importing it")
+        raise StateError("another sam2 package is already imported; call maskwright.sam2.install() before it")
     sys.modules["sam2"] = here
     for name in MODULES:
         sys.modules[f"sam2.{name}"] = import_module(f"{__name__}.{name}")
@@ -44,7 +44,7 @@ def install() -> None:
 
 
 class _Guard:
-    """Keeps ``import sam2.anything_else`` from finding a second copy of a file of ours, and says what there is."""
+    """Keeps ``import sam2.anything_else`` from loading a file of ours twice, and says what is offered."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -1,4 +1,4 @@
-"""``python -m maskwright.sam2 script.py [args]``: run a script written for the official package, unchanged."""
+"""``python -m maskwright.sam2 script.py [args]``: run a script made for the official package, unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run a script, or with ``-m`` a module, with ``sam2`` provided by maskwright."""
     parser = argparse.ArgumentParser(
         prog="python -m maskwright.sam2",
-        description="Run a Python script written for the official sam2 package, with maskwright in its place.",
+        description="Run a script made for the official sam2 package, with maskwright in its place.",
     )
     parser.add_argument("-m", dest="module", action="store_true", help="SCRIPT is the name of a module")
     parser.add_argument("script", help="the script to run")

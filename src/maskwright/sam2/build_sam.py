@@ -9,11 +9,14 @@ from typing import Any
 
 import torch
 
+from maskwright.config import ModelConfig
 from maskwright.errors import NotAvailableError
+from maskwright.model.sam2 import SAM2
 from maskwright.runtime.select import available_devices, choose
 from maskwright.sam2.base import SAM2Base
 from maskwright.sam2.configs import settings
 from maskwright.weights import catalog, fetch
+from maskwright.weights.load import build, load_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -30,15 +33,16 @@ def build_sam2(
     """A model for ``SAM2ImagePredictor``.
 
     Args:
-        config_file: Name of an official configuration, with or without folders: ``"configs/sam2.1/sam2.1_hiera_t.yaml"``.
+        config_file: Name of an official configuration, with or without folders, such as
+            ``"configs/sam2.1/sam2.1_hiera_t.yaml"``.
         ckpt_path: Model file; None leaves the weights random.
-        device: Where to run. Unlike the official function, ``"cuda"`` falls back to the best device there is, with a
-            logged warning, where there is no CUDA.
-        mode: ``"eval"``, or anything else for training mode.
+        device: Where to run. Unlike with the official function, ``"cuda"`` falls back to the best device there
+            is, with a logged warning, where there is no CUDA.
+        mode: ``"eval"``; anything else leaves the model in training mode.
         hydra_overrides_extra: ``++model.image_size=...`` and
             ``++model.sam_mask_decoder_extra_args.dynamic_multimask_...=...``.
-        apply_postprocessing: Answer ``multimask_output=False`` with the best of three masks where the single one is
-            not stable.
+        apply_postprocessing: Answer ``multimask_output=False`` with the best of three masks where the single
+            one is unstable.
         kwargs: Ignored, as in the official function.
 
     Raises:
@@ -47,9 +51,8 @@ def build_sam2(
         CheckpointError: the file is unreadable or of another network than the configuration.
     """
     chosen = settings(config_file, hydra_overrides_extra, apply_postprocessing=apply_postprocessing)
-    model = SAM2Base(chosen)
-    if ckpt_path is not None:
-        model.load_checkpoint(ckpt_path)
+    network = SAM2(chosen.config) if ckpt_path is None else _read(ckpt_path, chosen.config)
+    model = SAM2Base(network, dynamic_multimask_via_stability=chosen.dynamic_multimask)
     return model.to(_device(device)).train(mode != "eval")
 
 
@@ -70,7 +73,9 @@ def build_sam2_video_predictor(*args: Any, **kwargs: Any) -> None:
     Raises:
         NotAvailableError: always.
     """
-    raise NotAvailableError("build_sam2_video_predictor is not yet available in maskwright; pictures are: use build_sam2")
+    raise NotAvailableError(
+        "build_sam2_video_predictor is not yet available in maskwright; pictures are: use build_sam2"
+    )
 
 
 def build_sam2_video_predictor_hf(*args: Any, **kwargs: Any) -> None:
@@ -82,6 +87,11 @@ def build_sam2_video_predictor_hf(*args: Any, **kwargs: Any) -> None:
     raise NotAvailableError(
         "build_sam2_video_predictor_hf is not yet available in maskwright; pictures are: use build_sam2_hf"
     )
+
+
+def _read(path: str | os.PathLike[str], config: ModelConfig) -> SAM2:
+    """The network of a model file, which has to be the one of the configuration."""
+    return build(config, load_checkpoint(path, config=config).state)
 
 
 def _device(device: str | torch.device) -> torch.device:

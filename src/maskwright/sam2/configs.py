@@ -36,7 +36,9 @@ def preset(config_file: str) -> ModelConfig:
     file = re.split(r"[/\\]", str(config_file))[-1]
     name = catalog.canonical(file)
     if name is None:
-        raise UnknownModelError(f"no configuration is called {str(config_file)!r}; {catalog.suggestion(file)}")
+        raise UnknownModelError(
+            f"no configuration is called {str(config_file)!r}; {catalog.suggestion(file)}"
+        )
     return PRESETS[name]
 
 
@@ -55,7 +57,7 @@ def settings(config_file: str, overrides: Sequence[str], *, apply_postprocessing
         return result
     defaults = _with_stability(result, 0.05, 0.98)
     if result.config != PRESETS[result.config.name].at(result.config.image_size):
-        logger.warning("apply_postprocessing=True resets the stability rule; pass False to set it by overrides")
+        logger.warning("apply_postprocessing=True sets the stability rule back; pass False to override it")
     return replace(defaults, dynamic_multimask=True)
 
 

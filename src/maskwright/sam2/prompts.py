@@ -47,10 +47,8 @@ def split_objects(
         boxes_P22 = coords.picture_to_model(boxes_P22, size, image_size)
     if masks_PHW is not None and len(masks_PHW) == 1:
         masks_PHW = np.broadcast_to(masks_PHW, (num, mask_size, mask_size))
-    return [
-        object_prompt(*(None if part is None else part[row] for part in (points_PK2, labels_PK, boxes_P22, masks_PHW)))
-        for row in range(num)
-    ]
+    parts = (points_PK2, labels_PK, boxes_P22, masks_PHW)
+    return [object_prompt(*(None if part is None else part[row] for part in parts)) for row in range(num)]
 
 
 def _points(
@@ -60,11 +58,16 @@ def _points(
         return None, None
     if point_labels is None:
         raise PromptError("point_coords need point_labels: 1 for a point on the object, 0 for one beside it")
-    points, labels = _numbers(point_coords, "point_coords"), _numbers(point_labels, "point_labels").astype(np.int64)
+    points, labels = (
+        _numbers(point_coords, "point_coords"),
+        _numbers(point_labels, "point_labels").astype(np.int64),
+    )
     if points.ndim not in (2, 3) or points.shape[-1] != 2:
         raise PromptError(f"point_coords have shape {points.shape}; expected (N, 2) or (B, N, 2)")
     if labels.shape != points.shape[:-1]:
-        raise PromptError(f"point_labels have shape {labels.shape}; expected {points.shape[:-1]}, one per point")
+        raise PromptError(
+            f"point_labels have shape {labels.shape}; expected {points.shape[:-1]}, one per point"
+        )
     if not np.isin(labels, LABELS).all():
         raise PromptError("point_labels must be 1 (on the object) or 0 (beside it)")
     return (points, labels) if points.ndim == 3 else (points[None], labels[None])
@@ -80,17 +83,21 @@ def _boxes(box: npt.ArrayLike) -> FloatArray:
 def _masks(mask_input: npt.ArrayLike, mask_size: int) -> FloatArray:
     masks = _numbers(mask_input, "mask_input")
     if masks.ndim not in (3, 4) or masks.shape[-3:] != (1, mask_size, mask_size) or not len(masks):
-        side = mask_size
-        raise PromptError(f"mask_input has shape {masks.shape}; expected (1, {side}, {side}) or (B, 1, {side}, {side})")
+        expected = f"(1, {mask_size}, {mask_size}) or (B, 1, {mask_size}, {mask_size})"
+        raise PromptError(f"mask_input has shape {masks.shape}; expected {expected}")
     return masks.reshape(-1, mask_size, mask_size)
 
 
 def _count(points: FloatArray | None, boxes: FloatArray | None, masks: FloatArray | None) -> int:
-    counts = {name: len(part) for name, part in (("point_coords", points), ("box", boxes)) if part is not None}
+    counts = {
+        name: len(part) for name, part in (("point_coords", points), ("box", boxes)) if part is not None
+    }
     if not counts:
         return 1 if masks is None else len(masks)
     if len(set(counts.values())) > 1:
-        raise PromptError(f"point_coords are for {counts['point_coords']} objects, box for {counts['box']}; give as many")
+        raise PromptError(
+            f"point_coords are for {counts['point_coords']} objects, box for {counts['box']}; give as many of each"
+        )
     num = next(iter(counts.values()))
     if masks is not None and len(masks) not in (1, num):
         raise PromptError(f"mask_input has {len(masks)} masks for {num} objects; give one, or one per object")

@@ -27,7 +27,7 @@ Prediction = tuple[FloatArray, FloatArray, FloatArray]
 
 
 class SAM2ImagePredictor:
-    """Masks for prompts on one picture, or on each of a batch. Holds the picture: one predictor per thread."""
+    """Masks for prompts on one picture or on each of a batch. Holds the picture: use one per thread."""
 
     def __init__(
         self,
@@ -42,8 +42,8 @@ class SAM2ImagePredictor:
         Args:
             sam_model: The model.
             mask_threshold: Logit above which a pixel belongs to a mask.
-            max_hole_area: Fill holes up to this many cells of the low-resolution mask. Unlike in the official package
-                this needs no compiled extension and works on every device.
+            max_hole_area: Fill holes up to this many cells of the low-resolution mask. Unlike in the official
+                package this needs no compiled extension and works on every device.
             max_sprinkle_area: Remove specks up to this many cells.
             kwargs: Ignored, as in the official class.
         """
@@ -56,7 +56,7 @@ class SAM2ImagePredictor:
 
     @classmethod
     def from_pretrained(cls, model_id: str, **kwargs: Any) -> SAM2ImagePredictor:
-        """A predictor by the name of a Hugging Face repository; ``kwargs`` go to the builder and to this class."""
+        """A predictor by the name of a Hugging Face repository; ``kwargs`` go to the builder and to the class."""
         return cls(build_sam2_hf(model_id, **kwargs), **kwargs)
 
     @property
@@ -64,7 +64,7 @@ class SAM2ImagePredictor:
         return self.model.device
 
     def set_image(self, image: npt.NDArray[Any] | Image.Image) -> None:
-        """Encode a picture: RGB array (h, w, 3) with values 0..255, or a PIL image (taken as it is, without EXIF).
+        """Encode a picture: RGB array (h, w, 3) with values 0..255, or a PIL image, whose EXIF is ignored.
 
         Raises:
             ImageError: neither of the two, or an unusable one.
@@ -76,7 +76,9 @@ class SAM2ImagePredictor:
         """Encode several pictures together, for ``predict_batch``."""
         self.reset_predictor()
         if not isinstance(image_list, list):
-            raise ImageError(f"set_image_batch takes a list of arrays (h, w, 3), not {type(image_list).__name__}")
+            raise ImageError(
+                f"set_image_batch takes a list of arrays (h, w, 3), not a {type(image_list).__name__}"
+            )
         self._embeddings = self._native().embed_batch([_array(image) for image in image_list])
         self._is_batch = True
 
@@ -133,9 +135,8 @@ class SAM2ImagePredictor:
         if not self._is_batch:
             raise StateError("call set_image_batch(...) before predict_batch(...)")
         num = len(self._embeddings)
-        columns = [
-            _entries(column, num) for column in (point_coords_batch, point_labels_batch, box_batch, mask_input_batch)
-        ]
+        given = (point_coords_batch, point_labels_batch, box_batch, mask_input_batch)
+        columns = [_entries(column, num) for column in given]
         results = [
             self._predict(embedding, parts, multimask_output, return_logits, normalize_coords)
             for embedding, parts in zip(self._embeddings, zip(*columns, strict=True), strict=True)
@@ -163,7 +164,8 @@ class SAM2ImagePredictor:
         """All features under their official names, which notebooks reach for."""
         if not self._embeddings:
             return None
-        high = [torch.cat(maps) for maps in zip(*(one.features[:0:-1] for one in self._embeddings), strict=True)]
+        pairs = zip(*(one.features[:0:-1] for one in self._embeddings), strict=True)
+        high = [torch.cat(maps) for maps in pairs]
         return {"image_embed": self.get_image_embedding(), "high_res_feats": high}
 
     @property
@@ -242,5 +244,7 @@ def _entries(column: Sequence[npt.ArrayLike | None] | None, num: int) -> Sequenc
     if column is None:
         return [None] * num
     if len(column) != num:
-        raise PromptError(f"{len(column)} entries for {num} pictures; give one entry per picture (None for no prompt)")
+        raise PromptError(
+            f"{len(column)} entries for {num} pictures; give one per picture, None for no prompt"
+        )
     return column

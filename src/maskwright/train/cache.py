@@ -131,7 +131,7 @@ class FeatureCache:
         return labels[:, ::-1] if view else labels
 
     def levels(self, picks: Sequence[tuple[int, int]]) -> list[Tensor]:
-        """Trunk levels of some (picture, view) pairs: fp32 maps (B, C, side, side), channels last."""
+        """Trunk levels of some (picture, view) pairs: fp16 maps (B, C, side, side), channels last."""
         rows = np.stack([self._features[index, view] for index, view in picks])
         return _unpack(torch.from_numpy(rows), self.shapes)
 
@@ -163,7 +163,7 @@ def _pack(levels: Sequence[Tensor]) -> np.ndarray:
 def _unpack(rows: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
     levels, start = [], 0
     for channels, side in shapes:
-        part = rows[:, start : start + channels * side * side].float()
+        part = rows[:, start : start + channels * side * side]
         levels.append(part.unflatten(1, (side, side, channels)).permute(0, 3, 1, 2))
         start += channels * side * side
     return levels

@@ -129,11 +129,16 @@ def trained_parameters(model: SAM2, config: TrainConfig) -> dict[str, nn.Paramet
 
 
 def features_of(model: SAM2, levels: list[Tensor], *, tail: bool) -> ImageFeatures:
-    """Cached trunk levels to decoder features, through the trunk's tail as it is now where that trains."""
+    """Cached trunk levels to decoder features, through the trunk's tail as it is now where that trains.
+
+    The features are made contiguous: the decoder is several times slower on a mixture of memory layouts.
+    """
+    levels = [level.float() for level in levels]
     if tail:
         levels = run_tail(model.trunk, levels)  # type: ignore[arg-type]
     low_BCHW, mid_BCHW, high_BCHW = model.neck(levels)
-    return model.without_memory(ImageFeatures(low_BCHW, *model.mask_decoder.project(mid_BCHW, high_BCHW)))
+    maps = (low_BCHW, *model.mask_decoder.project(mid_BCHW, high_BCHW))
+    return model.without_memory(ImageFeatures(*(x.contiguous() for x in maps)))
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ class Batch:
     """One training step's pictures and questions, at the network's input size."""
 
     levels: list[Tensor]
-    """Trunk levels, each (B, C, side, side)."""
+    """Trunk levels, each (B, C, side, side) fp16."""
     targets_BPHW: Tensor
     """Share of every mask-grid cell that the object covers, fp32 in 0..1."""
     prompts: PromptTensors

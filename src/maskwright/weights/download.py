@@ -90,12 +90,13 @@ def discard(part: Path) -> None:
 
 
 def answers(address: str) -> bool:
-    """Whether a server says, within seconds, that it has the file at ``address``."""
+    """Whether a server says, within seconds, that it has the file at ``address`` or knows who has."""
     import httpx
 
     try:
         with _client() as client:
-            return client.head(address, timeout=httpx.Timeout(10, connect=4)).is_success
+            reply = client.head(address, timeout=httpx.Timeout(10, connect=4), follow_redirects=False)
+            return reply.status_code < 400
     except (httpx.HTTPError, httpx.InvalidURL):
         return False
 
@@ -204,12 +205,12 @@ def _length(part: Path) -> int:
 
 
 def _demand_space(part: Path, reply: _Reply) -> None:
-    missing = (reply.total or 0) - reply.start
+    needed = (reply.total or 0) - reply.start
     free = shutil.disk_usage(part.parent).free
-    if missing > free:
+    if needed > free:
         raise DownloadError(
-            f"the disk of {part.parent} has {free / MEBIBYTE:,.0f} MiB free of the {missing / MEBIBYTE:,.0f} MiB "
-            "needed: make room, or set MASKWRIGHT_CACHE to a folder on another disk"
+            f"{needed:,} bytes are needed and {free:,} are free in {part.parent}: make room, "
+            "or set MASKWRIGHT_CACHE to a folder on another disk"
         )
 
 

@@ -1,0 +1,71 @@
+"""``python -m maskwright.train RECIPE --data DIR --out DIR``: see ``--help``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from maskwright.errors import InputError, MaskwrightError
+from maskwright.train.settings import TrainConfig, read_recipe
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of training."""
+    found = argparse.ArgumentParser(prog="python -m maskwright.train", description=__doc__)
+    found.add_argument("recipe", help="TOML file, or the name of a recipe that comes with the package")
+    found.add_argument("--data", type=Path, required=True, help="folder with images/, labels/ and sources.tsv")
+    found.add_argument("--out", type=Path, required=True, help="folder of checkpoints and logs")
+    found.add_argument("--cache", type=Path, help="folder of the feature cache (default: OUT/cache)")
+    found.add_argument("--resume", action="store_true", help="go on from the checkpoint in OUT")
+    found.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="override one setting of the recipe"
+    )
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, then export. Interrupting (Ctrl-C) saves a checkpoint first."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        overrides = dict(_pair(text) for text in options.set)
+        config = TrainConfig.from_dict({**read_recipe(options.recipe), **overrides})
+        _train(config, options)
+    except MaskwrightError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return 2
+    return 0
+
+
+def _train(config: TrainConfig, options: argparse.Namespace) -> None:
+    from maskwright.train.loop import Run
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    run = Run(config, options.data, options.out, options.cache or options.out / "cache", _say_progress)
+    if options.resume:
+        run.resume()
+    run.train(stop)
+
+
+def _say_progress(done: int, total: int) -> None:
+    end = "\n" if done == total else ""
+    sys.stderr.write(f"\rfeatures of {done} of {total} pictures{end}")
+    sys.stderr.flush()
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise InputError(f"--set takes FIELD=VALUE, not {text!r}")
+    return name.strip(), value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The documents keep what they promise: links lead somewhere, and the README's commands and code run."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.apps.conftest import Run
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], key=lambda path: path.relative_to(ROOT).as_posix()
+)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of the README in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """The README's calls of the command line."""
+    return [line for block in blocks("sh") for line in block.splitlines() if line.startswith("maskwright ")]
+
+
+@pytest.fixture
+def astronaut(tmp_path: Path) -> Path:
+    """The photograph that the README's coordinates are made for, as ``photo.jpg``."""
+    skimage = pytest.importorskip("skimage")
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes((Path(skimage.__file__).parent / "data/astronaut.png").read_bytes())
+    return photo
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.usefixtures("astronaut", "nano_file")
+@pytest.mark.parametrize("command", commands())
+def test_readme_command_runs(run: Run, command: str) -> None:
+    outcome = run(*shlex.split(command)[1:])
+    assert outcome.code == 0, outcome.err
+    assert outcome.out
+
+
+@pytest.mark.usefixtures("astronaut", "nano_file")
+def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("python")
+    script = tmp_path / "readme.py"
+    script.write_text(code, encoding="utf-8")
+    found = runpy.run_path(os.fspath(script))
+    assert found["masks"].bitmaps.shape == (3, 512, 512)
+    assert len(list((tmp_path / "masks").iterdir())) == 3
+    assert (tmp_path / "overlay.png").stat().st_size > 10_000
+
+
+@pytest.mark.usefixtures("nano_file")
+def test_demo_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("skimage")
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(os.fspath(ROOT / "examples/demo.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    for name in ("astronaut", "coffee", "chelsea"):
+        assert f"{name}.png" in printed
+        assert (tmp_path / "demo-output" / f"{name}.png").stat().st_size > 10_000
+        assert len(list((tmp_path / "demo-output" / name).iterdir())) >= 2

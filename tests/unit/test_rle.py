@@ -1,0 +1,62 @@
+"""COCO run-length encoding."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+
+from maskwright.errors import InputError
+from maskwright.pixels import rle
+
+
+def test_there_and_back():
+    rng = np.random.default_rng(0)
+    for density in (0, 0.02, 0.5, 1):
+        bitmaps = rng.random((3, 31, 17)) < density
+        codes = rle.encode(bitmaps)
+        assert np.array_equal(rle.decode(codes), bitmaps)
+        assert rle.decode(codes).dtype == np.bool_
+
+
+def test_json_and_coco_tools_read_it():
+    bitmap = np.zeros((4, 6), bool)
+    bitmap[1:3, 2:5] = True
+    (code,) = json.loads(json.dumps(rle.encode(bitmap)))
+    assert code["size"] == [4, 6]
+    assert isinstance(code["counts"], str)
+    assert coco.area(code) == 6
+    assert coco.toBbox(code).tolist() == [2, 1, 3, 2]
+
+
+def test_leading_axes_are_flattened_in_order():
+    bitmaps = np.random.default_rng(1).random((2, 3, 5, 4)) < 0.5
+    assert np.array_equal(rle.decode(rle.encode(bitmaps)), bitmaps.reshape(6, 5, 4))
+    assert rle.encode(np.zeros((0, 5, 4), bool)) == []
+
+
+def test_bytes_and_plain_run_lengths_are_read():
+    expected = np.array([[[0, 1], [0, 1], [1, 1]]], bool)
+    (code,) = rle.encode(expected)
+    assert np.array_equal(rle.decode([{**code, "counts": code["counts"].encode()}]), expected)
+    assert np.array_equal(rle.decode([{"size": [3, 2], "counts": [2, 4]}]), expected)
+
+
+@pytest.mark.parametrize(
+    ("codes", "words"),
+    [
+        ([], "no RLE"),
+        ([{"size": [2, 2], "counts": [4]}, {"size": [2, 3], "counts": [6]}], "different sizes"),
+        ([{"size": [2, 2]}], "counts"),
+        ([{"counts": "04"}], "not a COCO RLE"),
+        ([{"size": [2, 2], "counts": [5, 90]}], "not a COCO RLE"),
+        ([{"size": [2], "counts": [4]}], "not a COCO RLE"),
+        ([{"size": [-2, -2], "counts": [4]}], "not a COCO RLE"),
+        ([{"size": [2, 2], "counts": "~~~~"}], "not a COCO RLE"),
+    ],
+)
+def test_refused(codes, words):
+    with pytest.raises(InputError, match=words):
+        rle.decode(codes)
