@@ -53,7 +53,7 @@ def main() -> None:
         masks = image.segment(*wanted.values())
         seconds = time.perf_counter() - started
         masks.save(OUTPUT / name)
-        masks.save_overlay(OUTPUT / f"{name}.png")
+        masks.save_overlay(OUTPUT / f"{name}.png", prompts=list(wanted.values()))
         print(f"\n{name}: {image.size[1]} x {image.size[0]} pixels, {len(masks)} objects in {seconds:.1f} s")
         for label, score, area in zip(wanted, masks.scores, masks.areas, strict=True):
             print(f"  {label:26} predicted IoU {score:.2f}, {area:6d} pixels")

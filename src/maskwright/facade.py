@@ -193,8 +193,9 @@ def _picture_of(batch: ImageFeatures, row: int) -> ImageFeatures:
 
 def _objects(entry: PromptLike | Sequence[PromptLike]) -> list[Prompt]:
     """One picture's prompts as a list of objects, checked as far as that needs no picture."""
-    single = isinstance(entry, (Points, Box, MaskPrompt, Prompt))
-    return [Prompt.of(one) for one in ([entry] if single else entry)]
+    if isinstance(entry, (Points, Box, MaskPrompt, Prompt)):
+        return [Prompt.of(entry)]
+    return [Prompt.of(one) for one in entry]
 
 
 def _file_of(name: str | os.PathLike[str]) -> Path:

@@ -117,7 +117,7 @@ class Masks:
         )
 
     def rle(self) -> list[rle.Rle]:
-        """COCO compressed RLE of each mask, ready for JSON; candidates follow one another, object by object."""
+        """COCO compressed RLE of each mask, ready for JSON; candidates in a row, object by object."""
         return rle.encode(self.bitmaps)
 
     def overlay(

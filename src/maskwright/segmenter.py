@@ -127,8 +127,7 @@ class Embedding:
         """
         tensors, metadata = _read(Path(path))
         _check_origin(Path(path), metadata, runtime)
-        like = {"device": runtime.device, "dtype": runtime.dtype}
-        features = ImageFeatures(*(tensors[name].to(**like) for name in _LEVELS))
+        features = ImageFeatures(*(tensors[name].to(runtime.device, runtime.dtype) for name in _LEVELS))
         picture = tensors["picture"].numpy() if "picture" in tensors else None
         return cls(features, (int(metadata["height"]), int(metadata["width"])), picture, runtime)
 
@@ -155,7 +154,7 @@ class Embedding:
         )
 
     def _decode(self, objects: Sequence[ObjectPrompt], *, candidates: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (N, m, m), predicted IoU (N,) and object scores (N,); the first two with candidates (N, 3, ...)."""
+        """Logits (N, m, m), predicted IoU (N,), object scores (N,); with candidates (N, 3, m, m), (N, 3)."""
         logits, scores, object_scores = [], [], []
         for decoded in decode_chunks(self.runtime, self.features, objects):
             if candidates:

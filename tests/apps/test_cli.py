@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def mask_of(path: Path) -> np.ndarray:
-    return np.asarray(Image.open(path)) > 0
+    with Image.open(path) as picture:
+        return np.asarray(picture) > 0
 
 
 def test_version(run: Run) -> None:
@@ -46,7 +47,8 @@ def test_segment_writes_masks_overlay_and_results(run: Run, photo: Path, tmp_pat
     expected[30:80, 76:112] = True
     overlap = mask_of(out / "object-1.png")
     assert (overlap & expected).sum() / (overlap | expected).sum() > 0.9
-    assert Image.open(out / "overlay.png").size == (128, 96)
+    with Image.open(out / "overlay.png") as overlay:
+        assert overlay.size == (128, 96)
 
 
 @pytest.mark.usefixtures("fake_load")
@@ -60,6 +62,7 @@ def test_segment_prints_one_line_per_object(run: Run, photo: Path) -> None:
     assert overlay == f"overlay: {Path('out/overlay.png')}"
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools, numpy 2
 @pytest.mark.usefixtures("fake_load")
 def test_results_agree_with_the_masks(run: Run, photo: Path, tmp_path: Path) -> None:
     from pycocotools import mask as coco

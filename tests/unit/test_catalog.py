@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from maskwright.config import PRESETS
 from maskwright.errors import UnknownModelError
+from maskwright.model.sam2 import SAM2
 from maskwright.weights import catalog
 from maskwright.weights.catalog import CATALOG
 
@@ -45,6 +47,13 @@ def test_sizes_and_counts_agree_with_the_official_keys(row, shared: Path):
     # float32 plus the archive's own entry per tensor: a few hundred bytes each
     overhead = row.size - 4 * (row.parameters + buffer)
     assert 100 * len(keys) < overhead < 700 * len(keys)
+
+
+@pytest.mark.parametrize("row", CATALOG.values(), ids=lambda row: row.name)
+def test_counts_agree_with_the_networks(row):
+    with torch.device("meta"):
+        network = SAM2(row.config)
+    assert row.parameters == sum(value.numel() for value in network.parameters())
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import torch
 
 from maskwright.pixels.postprocess import clean, upscale
 
-# SAM2Transforms(256, threshold, holes, specks).postprocess_masks of sam2 1.1.0 on rough_masks(), with connected
-# components by flooding in place of its CUDA kernel: pixels above the threshold per mask at (61, 90), and the
-# sum of the logits.
+# SAM2Transforms(256, threshold, holes, specks).postprocess_masks of sam2 1.1.0 on rough_masks(), with
+# connected components by flooding in place of its CUDA kernel: pixels above the threshold per mask at
+# (61, 90), and the sum of the logits.
 OFFICIAL = [
     (0, 0, 0.0, [3187, 2134, 3399], 5441.599116839585),
     (6, 0, 0.0, [3595, 2198, 3502], 16747.19446978043),

@@ -37,6 +37,15 @@ def test_leading_axes_are_flattened_in_order():
     assert rle.encode(np.zeros((0, 5, 4), bool)) == []
 
 
+def test_long_runs_and_large_differences():
+    bitmap = np.zeros((400, 300), bool)
+    bitmap[:, 3:290] = True
+    bitmap[7, 100] = False
+    bitmap[::2, 200:203] = False
+    (code,) = rle.encode(bitmap)
+    assert np.array_equal(rle.decode([code])[0], bitmap)
+
+
 def test_bytes_and_plain_run_lengths_are_read():
     expected = np.array([[[0, 1], [0, 1], [1, 1]]], bool)
     (code,) = rle.encode(expected)
@@ -54,7 +63,12 @@ def test_bytes_and_plain_run_lengths_are_read():
         ([{"size": [2, 2], "counts": [5, 90]}], "not a COCO RLE"),
         ([{"size": [2], "counts": [4]}], "not a COCO RLE"),
         ([{"size": [-2, -2], "counts": [4]}], "not a COCO RLE"),
-        ([{"size": [2, 2], "counts": "~~~~"}], "not a COCO RLE"),
+        ([{"size": [2, 2], "counts": "4~~"}], "does not belong"),
+        ([{"size": [2, 2], "counts": "é4"}], "not a COCO RLE"),
+        ([{"size": [2, 2], "counts": "4P"}], "middle of a number"),
+        ([{"size": [2, 2], "counts": "5"}], "do not add up to 4 pixels"),
+        ([{"size": [2, 2], "counts": [-1, 5]}], "do not add up"),
+        ([{"size": [2, 2], "counts": "04" * 400000}], "do not add up"),
     ],
 )
 def test_refused(codes, words):

@@ -182,13 +182,17 @@ def convert(
         ),
     ],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The safetensors file to write.", show_default=False)
+        Path,
+        typer.Argument(metavar="OUT", help=".safetensors (ours) or .pt (official).", show_default=False),
     ],
+    dtype: Annotated[
+        str | None, typer.Option(help="Store as float32, bfloat16 or float16; float32 by default.")
+    ] = None,
 ) -> None:
-    """Convert a checkpoint to a maskwright safetensors file."""
+    """Convert a checkpoint: official, transformers and maskwright files in, maskwright and official out."""
     from maskwright.cli.convert import convert_file
 
-    convert_file(source, target)
+    convert_file(source, target, dtype)
 
 
 @app.command()

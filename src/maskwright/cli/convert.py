@@ -1,20 +1,26 @@
-"""``maskwright convert``: any checkpoint that can be read, as a maskwright safetensors file."""
+"""``maskwright convert``: any checkpoint that can be read, in our layout or the official one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 
-def convert_file(source: Path, target: Path) -> None:
+def convert_file(source: Path, target: Path, dtype: str | None) -> None:
     """Convert ``source`` to ``target`` and print what it was.
 
     Raises:
-        CheckpointError: ``source`` is not a SAM 2 checkpoint.
+        CheckpointError: ``source`` is not a SAM 2 checkpoint, or has no official form.
+        InputError: a suffix or dtype that is unknown.
         OutputError: ``target`` cannot be written; an older file there stays as it was.
     """
     from maskwright.cli.terminal import print_line
+    from maskwright.runtime.select import choose
     from maskwright.weights.load import convert
 
-    checkpoint = convert(source, target)
+    stored = None if dtype is None else choose("cpu", dtype).dtype
+    checkpoint = convert(source, target, dtype=stored)
     size = target.stat().st_size / 1e6
-    print_line(f"{target}: {checkpoint.config.name}, {size:.1f} MB, from {checkpoint.kind}")
+    extent = ", image half only" if checkpoint.image_only else ""
+    print_line(
+        f"{target}: {checkpoint.config.name}{extent}, {size:.1f} MB, from the {checkpoint.kind} layout"
+    )

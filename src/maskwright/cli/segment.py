@@ -85,7 +85,7 @@ def _write(folder: Path, request: Request, masks: Masks, prompts: dict[int, Prom
         for written, name in zip(masks.save(stage / "masks"), names, strict=True):
             written.rename(stage / name)
         (stage / "masks").rmdir()
-        masks.save_overlay(stage / "overlay.png")
+        masks.save_overlay(stage / "overlay.png", prompts=list(prompts.values()))
         report = _report(request, masks, list(prompts), names)
         (stage / "results.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return report
@@ -112,7 +112,7 @@ def _report(request: Request, masks: Masks, numbers: list[int], names: list[str]
     per_object = len(names) // len(numbers)
     height, width = masks.bitmaps.shape[-2:]
     scores, areas = masks.scores.reshape(-1).tolist(), masks.areas.reshape(-1).tolist()
-    boxes = masks.boxes.reshape(-1, 4).tolist()
+    boxes = masks.boxes.reshape(-1, 4).astype(int).tolist()
     rows = zip(scores, areas, boxes, masks.rle(), names, strict=True)
     return {
         "image": {"file": str(request.photo), "height": height, "width": width},
@@ -145,7 +145,7 @@ def _show(report: dict[str, Any], folder: Path, *, as_json: bool) -> None:
     table.add_column("file", no_wrap=True, overflow="fold")
     for row in report["objects"]:
         x, y, w, h = row["bbox"]
-        box = ",".join(f"{edge:g}" for edge in (x, y, x + w, y + h))
+        box = f"{x},{y},{x + w},{y + h}"
         table.add_row(
             str(row["id"]), f"{row['score']:.3f}", f"{row['area']} px", box, str(folder / row["file"])
         )

@@ -107,8 +107,8 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
 def _target(path: str | os.PathLike[str], overwrite: bool) -> Path:
     """The regular file that ``path`` names, links followed; no device, which renaming would replace."""
     name = os.fspath(path)
-    final = Path(os.path.realpath(name))
     try:
+        final = Path(os.path.realpath(name))
         found = final.stat()
     except FileNotFoundError:
         return final

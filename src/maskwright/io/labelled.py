@@ -87,15 +87,6 @@ def read_labels(path: Path) -> np.ndarray:
     return labels.astype(np.uint16)
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """Photograph (h, w, 3) uint8; ImageError when it cannot be read."""
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, ValueError) as error:
-        raise ImageError(f"cannot read the picture {path}: {error}") from error
-
-
 def resize_labels(labels: np.ndarray, size: int) -> np.ndarray:
     """Label map (h, w) as (size, size) by nearest neighbour, pixel centres aligned."""
     height, width = labels.shape

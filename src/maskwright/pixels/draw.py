@@ -44,6 +44,8 @@ def overlay(
     """
     if image.ndim != 3 or bitmaps.shape[1:] != image.shape[:2]:
         raise InputError(f"bitmaps {bitmaps.shape} do not fit a picture {image.shape}; expected (N, h, w)")
+    if bitmaps.dtype != np.bool_:
+        raise InputError(f"bitmaps are {bitmaps.dtype}; expected bool")
     if not 0 <= alpha <= 1:
         raise InputError(f"alpha is {alpha}; it must be in 0..1")
     count = max(len(bitmaps), len(prompts))
@@ -127,7 +129,7 @@ def _mark_points(canvas: ByteArray, points: Points, radius: float) -> None:
         part, x, y = _window(canvas, px - reach, py - reach, px + reach, py + reach)
         distance = np.hypot(x - px, y - py)
         shadow = 0.9 * (1.5 - distance / radius).clip(0, 0.5)
-        arm, half = 0.42 * radius, 0.11 * radius
+        arm, half = 0.42 * radius, max(0.11 * radius, 0.8)
         sign = _outside(x, y, Box(px - arm, py - half, px + arm, py + half))
         if on:
             sign = np.minimum(sign, _outside(x, y, Box(px - half, py - arm, px + half, py + arm)))

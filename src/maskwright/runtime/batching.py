@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.model.prompt_encoder import BOX_END, BOX_START, NO_POINT, PADDING, PromptTensors
-from maskwright.model.sam2 import Decoded, ImageFeatures
+from maskwright.model.sam2 import Decoded
 from maskwright.pixels.postprocess import clean, upscale
 from maskwright.runtime.protocol import Runtime
 from maskwright.types import Size

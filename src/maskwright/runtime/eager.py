@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from maskwright.config import SIZE_MULTIPLE, ModelConfig
+from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.model.prompt_encoder import PromptTensors
-from maskwright.model.sam2 import SAM2, Decoded, ImageFeatures
+from maskwright.model.sam2 import SAM2, Decoded
 from maskwright.runtime.select import Choice
 
 _SAMPLES = 256
@@ -52,10 +53,19 @@ class Eager:
 
     @torch.inference_mode()
     def decode(self, features: ImageFeatures, prompts: PromptTensors) -> Decoded:
-        prompts = PromptTensors(*(None if part is None else part.to(self.device) for part in prompts))
         with self._precision():
-            decoded = self._network.decode(features, prompts)
+            decoded = self._network.decode(features, self._here(prompts))
         return Decoded(*(part.float() for part in decoded))
+
+    def _here(self, prompts: PromptTensors) -> PromptTensors:
+        """The same prompts on this runtime's device."""
+        masks, given = prompts.masks_BPHW, prompts.mask_given_BP
+        return PromptTensors(
+            prompts.points_BPK2.to(self.device),
+            prompts.labels_BPK.to(self.device),
+            None if masks is None else masks.to(self.device),
+            None if given is None else given.to(self.device),
+        )
 
     def fingerprint(self) -> str:
         """Tells networks apart by configuration and samples of every weight, not by name or input size."""

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from maskwright.config import PRESETS, ModelConfig
+from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.model.prompt_encoder import BOX_END, BOX_START, NEGATIVE, POSITIVE, PromptTensors
-from maskwright.model.sam2 import Decoded, ImageFeatures
+from maskwright.model.sam2 import Decoded
 
 RADII = (0.10, 0.05, 0.10, 0.20)
 """Radius of the disc in each of the four masks, as a share of the picture's side."""

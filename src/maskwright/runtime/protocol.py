@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from maskwright.config import ModelConfig
+from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.model.prompt_encoder import PromptTensors
-from maskwright.model.sam2 import Decoded, ImageFeatures
+from maskwright.model.sam2 import Decoded
 
 
 class Runtime(Protocol):

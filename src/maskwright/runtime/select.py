@@ -94,11 +94,12 @@ def _checked_device(device: str | torch.device) -> torch.device:
         place = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise InputError(f"unknown device {device!r}; use one of {_listing()}") from error
-    if place.type == "cuda" and place.index is None:
-        place = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else place
     here = available_devices()
-    if place in here or (place.type in ("cpu", "mps") and torch.device(place.type) in here):
-        return torch.device(place.type) if place.type != "cuda" else place
+    if str(place) == "cuda" and torch.cuda.is_available():
+        place = torch.device("cuda", torch.cuda.current_device())
+    for found in here:
+        if place in (found, torch.device(found.type, 0)):
+            return found
     raise InputError(f"device {str(device)!r} is not available on this machine; use one of {_listing()}")
 
 

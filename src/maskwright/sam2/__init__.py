@@ -4,8 +4,8 @@ An existing script runs unchanged after :func:`install`, or from outside::
 
     python -m maskwright.sam2 script.py [args]
 
-or one imports from here: ``from maskwright.sam2.build_sam import build_sam2``. Signatures, argument order, return
-types and shapes are the official ones; the work is done by the native API.
+or one imports from here: ``from maskwright.sam2.build_sam import build_sam2``. Signatures, argument order,
+return types and shapes are the official ones; the work is done by the native API.
 """
 
 from __future__ import annotations

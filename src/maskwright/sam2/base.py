@@ -33,7 +33,7 @@ class SAM2Base(nn.Module):
         """The native network."""
         self.dynamic_multimask_via_stability = dynamic_multimask_via_stability
         """Answer ``multimask_output=False`` with the best of three masks where the single one is unstable."""
-        self.register_state_dict_post_hook(_name_officially)
+        self.register_state_dict_post_hook(_name_officially)  # type: ignore[no-untyped-call]
 
     @property
     def config(self) -> ModelConfig:

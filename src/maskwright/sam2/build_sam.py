@@ -36,8 +36,8 @@ def build_sam2(
         config_file: Name of an official configuration, with or without folders, such as
             ``"configs/sam2.1/sam2.1_hiera_t.yaml"``.
         ckpt_path: Model file; None leaves the weights random.
-        device: Where to run. Unlike with the official function, ``"cuda"`` falls back to the best device there
-            is, with a logged warning, where there is no CUDA.
+        device: Where to run. Where there is no CUDA, ``"cuda"`` falls back to the best device there is with a
+            logged warning; the official function fails.
         mode: ``"eval"``; anything else leaves the model in training mode.
         hydra_overrides_extra: ``++model.image_size=...`` and
             ``++model.sam_mask_decoder_extra_args.dynamic_multimask_...=...``.

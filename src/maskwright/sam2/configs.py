@@ -43,7 +43,7 @@ def preset(config_file: str) -> ModelConfig:
 
 
 def settings(config_file: str, overrides: Sequence[str], *, apply_postprocessing: bool) -> Settings:
-    """Apply ``hydra_overrides_extra`` in order; as in the official ``build_sam2``, post-processing has the last word.
+    """Apply ``hydra_overrides_extra`` in order; post-processing has the last word, as officially.
 
     Raises:
         UnknownModelError: an unknown configuration.

@@ -96,7 +96,7 @@ def _count(points: FloatArray | None, boxes: FloatArray | None, masks: FloatArra
         return 1 if masks is None else len(masks)
     if len(set(counts.values())) > 1:
         raise PromptError(
-            f"point_coords are for {counts['point_coords']} objects, box for {counts['box']}; give as many of each"
+            f"point_coords are for {counts['point_coords']} objects, box for {counts['box']}; give as many"
         )
     num = next(iter(counts.values()))
     if masks is not None and len(masks) not in (1, num):

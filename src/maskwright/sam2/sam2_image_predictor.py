@@ -56,7 +56,7 @@ class SAM2ImagePredictor:
 
     @classmethod
     def from_pretrained(cls, model_id: str, **kwargs: Any) -> SAM2ImagePredictor:
-        """A predictor by the name of a Hugging Face repository; ``kwargs`` go to the builder and to the class."""
+        """A predictor by the name of a Hugging Face repository; ``kwargs`` go to builder and class."""
         return cls(build_sam2_hf(model_id, **kwargs), **kwargs)
 
     @property

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maskwright.io.labelled import Labelled, read_labels, read_rgb, resize_labels
-from maskwright.pixels.clicks import centre, tight_box
+from maskwright.io.images import read_image
+from maskwright.io.labelled import Labelled, read_labels, resize_labels
+from maskwright.pixels.boxes import boxes_of
+from maskwright.pixels.clicks import centre
 
 VIEWS = 2
 """Views per picture: as it is, and mirrored."""
@@ -55,7 +57,7 @@ def find_objects(labels: np.ndarray, min_pixels: int) -> Objects:
     return Objects(
         np.array(ids, np.int32),
         areas[ids].astype(np.int32) if ids else np.zeros(0, np.int32),
-        np.array([tight_box(mask) for mask in masks], np.int32).reshape(-1, 4),
+        np.array([boxes_of(mask) for mask in masks], np.int32).reshape(-1, 4),
         np.array([centre(mask) for mask in masks], np.int32).reshape(-1, 2),
     )
 
@@ -93,7 +95,7 @@ class FeatureCache:
         todo = self.missing
         for start in range(0, len(todo), BATCH):
             batch = todo[start : start + BATCH]
-            pixels = torch.stack([preprocess(read_rgb(self.samples[index].image)) for index in batch])
+            pixels = torch.stack([preprocess(read_image(self.samples[index].image)) for index in batch])
             for view, shown in enumerate((pixels, pixels.flip(-1))):
                 rows = _pack(encode(shown.contiguous(memory_format=torch.channels_last)))
                 for index, row in zip(batch, rows, strict=True):

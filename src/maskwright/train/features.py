@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from maskwright.config import ModelConfig
 from maskwright.io.labelled import Labelled
 from maskwright.model.efficientnet import TAPPED_STAGES, EfficientNet
+from maskwright.pixels.preprocess import preprocess
 from maskwright.train.cache import FeatureCache, fingerprint
-
-log = logging.getLogger(__name__)
+from maskwright.types import ImageArray
 
 Progress = Callable[[int, int], None]
 """Called with pictures done and pictures in all."""
@@ -39,22 +36,14 @@ def open_cache(
     cache = FeatureCache(folder / f"{config.image_size}-{key}", samples, config.image_size, shapes)
     trunk = trunk.eval().to(memory_format=torch.channels_last)
 
-    def preprocess(picture: np.ndarray) -> Tensor:
-        return _preprocess(picture, config)
+    def prepare(picture: ImageArray) -> Tensor:
+        return preprocess(picture, config.image_size, config.pixel_mean, config.pixel_std)
 
     with torch.inference_mode():
-        for done in cache.fill(trunk, preprocess):
+        for done in cache.fill(trunk, prepare):
             if progress is not None:
                 progress(done, len(cache))
     return cache
-
-
-def _preprocess(picture: np.ndarray, config: ModelConfig) -> Tensor:
-    pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
-    size = (config.image_size, config.image_size)
-    pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True, align_corners=False)[0]
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (config.pixel_mean, config.pixel_std))
-    return (pixels - mean) / std
 
 
 def run_tail(trunk: EfficientNet, levels: Sequence[Tensor]) -> list[Tensor]:

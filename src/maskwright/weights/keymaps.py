@@ -209,7 +209,8 @@ POSITION = Names(
     "shared_image_embedding.positional_embedding",
 )
 SECOND_POSITION = "prompt_encoder.shared_embedding.positional_embedding"
-"""transformers holds the frequencies twice; a file may have either."""
+"""transformers holds the frequencies twice, for clicks and for the grid. Trained models have them equal;
+in randomly initialised ones they differ, and then they are none of ours."""
 LABELS = Names(
     "prompt_encoder.point_labels.{i}",
     "sam_prompt_encoder.point_embeddings.{i}.weight",
@@ -322,14 +323,17 @@ def from_ours(state: Mapping[str, Tensor], target: Layout) -> dict[str, Tensor]:
 
 
 def _unstack(state: dict[str, Tensor]) -> None:
-    """Give transformers' label rows a name each, and the frequencies the first of their two names."""
+    """Give transformers' label rows a name each, and the frequencies the first of their two names.
+
+    A second set of frequencies with other values stays, and so turns out to be strange.
+    """
     if STACKED_LABELS in state:
         stacked = state.pop(STACKED_LABELS)
         for i, row in enumerate(stacked.split(1)):
             state[LABELS.transformers.replace("{i}", str(i))] = row
-    second = state.pop(SECOND_POSITION, None)
-    if second is not None:
-        state.setdefault(POSITION.transformers, second)
+    first, second = state.get(POSITION.transformers), state.get(SECOND_POSITION)
+    if second is not None and (first is None or first.is_meta or torch.equal(first, second)):
+        state[POSITION.transformers] = state.pop(SECOND_POSITION)
 
 
 def _stack(state: dict[str, Tensor]) -> None:

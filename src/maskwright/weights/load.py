@@ -153,18 +153,17 @@ def convert(
     if suffix == ".safetensors":
         save_checkpoint(target, checkpoint.config, checkpoint.state, dtype=dtype)
         return checkpoint
-    if checkpoint.image_only or not isinstance(checkpoint.config.trunk, HieraConfig):
-        reason = (
-            "it has no memory half"
-            if checkpoint.image_only
-            else f"{checkpoint.config.name} is no official network"
-        )
-        raise CheckpointError(
-            f"{source} cannot be written as an official checkpoint: {reason}; use .safetensors"
-        )
+    theirs = rename(checkpoint.state, "maskwright", "official")
+    if checkpoint.image_only or None in theirs.values():
+        reason = "it has no memory half" if checkpoint.image_only else "it is another network"
+        raise CheckpointError(f"{source} has no official form, because {reason}: write .safetensors")
     official = from_ours(checkpoint.state, "official")
+    stored = {name: _stored(value, dtype) for name, value in official.items()}
     with atomic_write(target) as file:
-        torch.save({"model": {name: _stored(value, dtype) for name, value in official.items()}}, file)
+        try:
+            torch.save({"model": stored}, file)
+        except RuntimeError as error:
+            raise output_error(target, _system_error(error)) from error
     return checkpoint
 
 
@@ -297,6 +296,8 @@ def _one_line(error: Exception) -> str:
 
 
 def _system_error(error: Exception) -> OSError:
-    """The system's error behind a message like ``... No space left on device (os error 28)``."""
+    """The system's error behind another library's: its cause, or ``... (os error 28)`` in the text."""
+    if isinstance(error.__context__, OSError):
+        return error.__context__
     number = re.search(r"os error (\d+)", str(error))
     return OSError(int(number[1]), _one_line(error)) if number else OSError(_one_line(error))

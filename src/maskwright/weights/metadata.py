@@ -40,9 +40,7 @@ def decode(metadata: Mapping[str, str]) -> ModelConfig | None:
         return None
     version = metadata.get(FORMAT_KEY)
     if version != FORMAT:
-        raise CheckpointError(
-            f"its format is {version!r} and this version reads {FORMAT!r}: update maskwright"
-        )
+        raise CheckpointError(f"its format is {version!r}, not {FORMAT!r}: update maskwright")
     try:
         fields = _tupled(json.loads(metadata[CONFIG_KEY]))
         trunk = _tupled(fields.pop("trunk"))

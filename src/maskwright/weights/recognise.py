@@ -31,6 +31,7 @@ _MAGIC = (
     (b"\x89PNG", "a PNG picture"),
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"%PDF", "a PDF document"),
+    *((b"\x80" + bytes([n]), "a Python pickle, which could run code") for n in (3, 4, 5)),
 )
 
 _FOREIGN: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -89,7 +90,7 @@ def container(path: Path) -> Container:
             raise CheckpointError(f"{path} is no model file but {what}")
     if head.startswith(b"PK"):
         return _zip(path)
-    if head.startswith(b"\x80"):
+    if head.startswith(b"\x80\x02"):
         return "torch"
     length = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and 2 <= length <= MAX_SAFETENSORS_HEADER:

@@ -1,0 +1,1 @@
+"""How good are the masks: boxes, one click, five clicks on labelled pictures (``python -m maskwright.evaluate``)."""
