@@ -1,8 +1,8 @@
 """Latency of encoding a picture and of answering a click, beside the official package and transformers.
 
 Every implementation runs in a process of its own, on the same weights, picture, threads and device; rounds
-are interleaved, and beside each time stands how far the masks are from the reference. Writes a table (Markdown)
-and all figures (JSON) to benchmarks/results/.
+are interleaved, and beside each time stands how far the masks are from the reference. Writes a table
+(Markdown) and all figures (JSON) to benchmarks/results/.
 
     python benchmarks/bench_image.py --model sam2.1-tiny --reference-python /path/to/venv/bin/python
 
@@ -56,7 +56,7 @@ class Worker:
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self.process.args[2]} ended early; its own message stands above")  # type: ignore[index]
+            raise SystemExit("a worker ended early; its own message stands above")
         reply: dict[str, Any] = json.loads(line)
         return reply
 
@@ -185,9 +185,9 @@ def table(report: dict[str, Any]) -> str:
         f"{report['weights']}; picture {report['picture']}; {report['rounds']} interleaved rounds; "
         f"load at the start {report['load']}.",
         "",
-        "Embed: decoded RGB in host memory to features. Click: one point to three masks at the picture's size, "
-        f"in host memory. Parity: worst of all clicks and masks, against {report['reference']}; logit error "
-        "as a share of the largest logit.",
+        "Embed: decoded RGB in host memory to features. Click: one point to three masks at the picture's "
+        f"size in host memory. Parity: worst of all clicks and masks, against {report['reference']}; logit "
+        "error as a share of the largest logit.",
         "",
         "| implementation | embed p50 (ms) | p95 | click p50 (ms) | p95 | mask IoU | logit error |",
         "|---|---|---|---|---|---|---|",

@@ -40,8 +40,8 @@ def load(
         name: A catalogue name (``"nano"``, ``"sam2.1-tiny"``, ...; see :func:`models`), fetched on first use,
             or the path of a model file: an official ``.pt``, a transformers checkpoint or one of ours.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; the best one here by default.
-        dtype: Compute dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``; by default what suits the
-            device: float32, which is exact, except on GPUs with tensor cores (see ``runtime.select``).
+        dtype: Compute dtype: ``"float32"`` (the default, exact), ``"bfloat16"``, ``"float16"``, or ``"fast"``
+            for what suits the device, at a small cost in accuracy (see ``runtime.select``).
         image_size: Side of the network's input in pixels, a multiple of 32; the model's own by default.
             Smaller is faster and coarser.
 

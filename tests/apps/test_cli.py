@@ -102,6 +102,15 @@ def test_multimask_keeps_three_candidates(run: Run, photo: Path, tmp_path: Path)
     assert len({row["area"] for row in report["objects"]}) == 3
 
 
+@pytest.mark.usefixtures("fake_load")
+def test_clean_fills_holes(run: Run, photo: Path, tmp_path: Path) -> None:
+    prompts = ("--box", "10,10,110,90", "--point", "60,50,0", "-o", "out")
+    assert run("segment", photo, *prompts).code == 0
+    assert not mask_of(tmp_path / "out/object-1.png")[50, 60]
+    assert run("segment", photo, *prompts, "--clean", 100).code == 0
+    assert mask_of(tmp_path / "out/object-1.png")[50, 60]
+
+
 def test_options_reach_the_model(run: Run, photo: Path, fake_load: list[dict[str, Any]]) -> None:
     options = ("--model", "sam2.1-tiny", "--device", "cpu", "--dtype", "float32", "--image-size", "512")
     assert run("segment", photo, "--point", "36,44", *options).code == 0

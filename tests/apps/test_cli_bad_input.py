@@ -124,6 +124,12 @@ def test_bad_image_size(run: Run, photo: Path, tmp_path: Path) -> None:
     assert results(tmp_path) == []
 
 
+@pytest.mark.usefixtures("fake_load")
+def test_bad_clean(run: Run, photo: Path, tmp_path: Path) -> None:
+    assert "-3" in complaint(run, "segment", photo, *CLICK, "--clean", "-3")
+    assert results(tmp_path) == []
+
+
 def test_photo_as_model(run: Run, photo: Path, tmp_path: Path) -> None:
     assert "scene.png" in complaint(run, "segment", photo, *CLICK, "--model", photo)
     assert results(tmp_path) == []

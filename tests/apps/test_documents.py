@@ -77,4 +77,4 @@ def test_demo_runs(
     for name in ("astronaut", "coffee", "chelsea"):
         assert f"{name}.png" in printed
         assert (tmp_path / "demo-output" / f"{name}.png").stat().st_size > 10_000
-        assert len(list((tmp_path / "demo-output" / name).iterdir())) >= 2
+        assert len(list((tmp_path / "demo-output" / name).iterdir())) >= 1

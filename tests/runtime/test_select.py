@@ -46,12 +46,14 @@ def test_the_cpu_computes_in_float32(no_accelerator: None) -> None:
         ((12, 0), torch.bfloat16),
     ],
 )
-def test_each_generation_of_gpus_has_its_dtype(
+def test_each_generation_of_gpus_has_its_fast_dtype(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
 ) -> None:
     Cuda(capability).install(monkeypatch)
-    choice = choose()
+    choice = choose(dtype="fast")
     assert (choice.device, choice.dtype) == (torch.device("cuda:0"), dtype)
+    assert str(dtype).removeprefix("torch.") in choice.reason
+    assert choose().dtype is torch.float32
 
 
 def test_a_dtype_that_was_asked_for_wins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +71,7 @@ def test_a_t4_never_gets_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_apple_gpus_stay_exact(no_accelerator: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    choice = choose()
+    choice = choose(dtype="fast")
     assert (choice.device.type, choice.dtype) == ("mps", torch.float32)
     assert choose("mps:0").device == torch.device("mps")
 
@@ -77,7 +79,7 @@ def test_apple_gpus_stay_exact(no_accelerator: None, monkeypatch: pytest.MonkeyP
 def test_every_kind_of_device_ends_in_a_row_without_conditions() -> None:
     last = {row.device: row for row in select.TABLE}
     assert set(last) == {"cuda", "mps", "cpu"}
-    assert all(row.capability == (0, 0) and row.dtype is torch.float32 for row in last.values())
+    assert all(row.capability == (0, 0) and row.fast is torch.float32 for row in last.values())
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "bfloat16", "torch.bfloat16", torch.bfloat16, "BFLOAT16"])
@@ -87,7 +89,7 @@ def test_dtypes_have_several_spellings(dtype: str | torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", ["float64", "int8", "", torch.int64])
 def test_unknown_dtype(dtype: str | torch.dtype) -> None:
-    with pytest.raises(InputError, match="use float32, bfloat16 or float16"):
+    with pytest.raises(InputError, match="use float32, bfloat16, float16 or fast"):
         choose("cpu", dtype)
 
 

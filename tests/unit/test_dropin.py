@@ -302,6 +302,16 @@ class TestPredict:
         assert len(np.unique(logits)) > 100
         np.testing.assert_array_equal(masks, logits > 0.1)
 
+    def test_the_callers_autocast_applies(self, predictor: SAM2ImagePredictor, picture: np.ndarray) -> None:
+        """As in the official notebooks, which wrap everything in one region of bfloat16."""
+        box = np.array([76, 30, 112, 80])
+        exact = predictor.predict(box=box)[2]
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            predictor.set_image(picture)
+            cheap = predictor.predict(box=box)[2]
+        assert cheap.dtype == np.float32
+        assert 0 < np.abs(cheap - exact).max() < 0.1 * np.abs(exact).max()
+
     def test_dynamic_multimask(self, model: SAM2Base, picture: np.ndarray) -> None:
         """Without a stable single mask the best of three answers, unless post-processing is off."""
         box = np.array([76, 30, 112, 80])
@@ -521,6 +531,12 @@ def test_scripts_run_unchanged(tmp_path: Path) -> None:
         "sam2.sam2_image_predictor",
         "maskwright.sam2 (3, 20, 30) ['--size', '3'] a module beside the script",
     ]
+
+
+def test_modules_run_too(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import sys, sam2; print(sam2.__name__, __name__, sys.argv[1:])")
+    result = run("-m", "mine", "-x", cwd=tmp_path)
+    assert result.stdout.split("\n")[0] == "maskwright.sam2 __main__ ['-x']", result.stderr
 
 
 def test_a_script_that_is_missing(tmp_path: Path) -> None:

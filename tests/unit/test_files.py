@@ -205,3 +205,15 @@ def test_folder_that_cannot_be_written_into(tmp_path, monkeypatch, code, words):
 def test_a_really_unwritable_folder():
     with pytest.raises(OutputError, match="cannot write into the folder /proc"):
         writable_folder("/proc/maskwright")
+
+
+def test_a_writer_by_name_does_not_change_the_permissions(tmp_path: Path) -> None:
+    plain, written = tmp_path / "plain", tmp_path / "written"
+    plain.touch()
+    with atomic_write(written) as file:
+        other = tmp_path / "other"
+        other.write_bytes(b"content")
+        other.chmod(0o600)
+        other.replace(file.name)
+    assert written.read_bytes() == b"content"
+    assert written.stat().st_mode == plain.stat().st_mode

@@ -38,7 +38,8 @@ Model = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best one here by default.")]
 Dtype = Annotated[
-    str | None, typer.Option(help="float32, bfloat16, float16; by default what suits the device.")
+    str | None,
+    typer.Option(help="float32 (the default, exact), bfloat16, float16, or fast: what suits the device."),
 ]
 
 
@@ -129,6 +130,13 @@ def segment(
     multimask: Annotated[
         bool, typer.Option("--multimask", help="Keep all three candidates per object.")
     ] = False,
+    clean: Annotated[
+        float,
+        typer.Option(
+            metavar="CELLS",
+            help="Fill holes and remove specks up to this many cells of the network's mask grid.",
+        ),
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -157,6 +165,7 @@ def segment(
             dtype=dtype,
             image_size=image_size,
             multimask=multimask,
+            clean=clean,
             out=out,
             as_json=as_json,
         )

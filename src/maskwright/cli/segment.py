@@ -31,6 +31,7 @@ class Request:
     dtype: str | None
     image_size: int | None
     multimask: bool
+    clean: float
     out: Path | None
     as_json: bool
 
@@ -71,7 +72,12 @@ def _segment(request: Request, picture: Any, prompts: list[Prompt]) -> Masks:
     from maskwright.facade import load
 
     model = load(request.model, device=request.device, dtype=request.dtype, image_size=request.image_size)
-    return model.embed(picture).segment(*prompts, candidates=request.multimask)
+    return model.embed(picture).segment(
+        *prompts,
+        candidates=request.multimask,
+        max_hole_area=request.clean,
+        max_speck_area=request.clean,
+    )
 
 
 def _write(folder: Path, request: Request, masks: Masks, prompts: dict[int, Prompt]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""How good are the masks: boxes, one click, five clicks on labelled pictures (``python -m maskwright.evaluate``)."""
+"""How good are the masks, by box, by one and five clicks? ``python -m maskwright.evaluate`` measures."""

@@ -54,7 +54,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.pictures:
         samples = [samples[number] for number in spread(len(samples), options.pictures)]
     model = load(options.model, device=options.device, image_size=options.image_size)
-    name = f"{options.data.resolve().name} {options.split}"
+    davis = (options.data / "Annotations").is_dir()
+    name = f"{options.data.resolve().name} {'first frames' if davis else options.split}"
     report = evaluate_images(
         model, samples, data=name, max_objects=options.max_objects, progress=_say_progress
     )

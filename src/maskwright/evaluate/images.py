@@ -61,7 +61,9 @@ def ask(model: MaskModel, sample: Labelled, *, max_objects: int = MAX_OBJECTS) -
     labels = read_labels(sample.labels)
     picture = read_image(sample.image)
     if picture.shape[:2] != labels.shape:
-        raise ImageError(f"{sample.labels} is {labels.shape}, its picture {picture.shape[:2]}; they must agree")
+        raise ImageError(
+            f"{sample.labels} is {labels.shape}, its picture {picture.shape[:2]}; they must agree"
+        )
     asked = questions(labels, limit=max_objects)
     if not asked:
         return

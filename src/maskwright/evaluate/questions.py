@@ -29,7 +29,9 @@ class Question:
     """The pixel farthest from everything that is not the object."""
 
 
-def questions(labels: np.ndarray, *, limit: int = MAX_OBJECTS, min_pixels: int = MIN_PIXELS) -> list[Question]:
+def questions(
+    labels: np.ndarray, *, limit: int = MAX_OBJECTS, min_pixels: int = MIN_PIXELS
+) -> list[Question]:
     """Up to ``limit`` objects of a label map (h, w), 0 = unlabelled, evenly spread over its label numbers."""
     areas = np.bincount(labels.ravel())
     numbers = [int(number) for number in np.flatnonzero(areas >= min_pixels) if number]
@@ -42,7 +44,7 @@ def questions(labels: np.ndarray, *, limit: int = MAX_OBJECTS, min_pixels: int =
 
 
 def corrected(question: Question, clicks: Points, given: BoolArray) -> Points:
-    """``clicks`` and the one that a user would add on seeing the mask ``given``; the same if nothing is wrong."""
+    """``clicks`` and the one that a user would add on seeing ``given``; the same if nothing is wrong."""
     click = correction(question.mask, given)
     if click is None:
         return clicks

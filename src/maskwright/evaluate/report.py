@@ -79,7 +79,7 @@ class Report:
 
 
 def summarise(answers: Iterable[Answer]) -> list[Mean]:
-    """Means over objects: all sources together, then each by name; prompts in the order they were asked in."""
+    """Means over objects: all sources together, then each by name; prompts in the order of asking."""
     groups: dict[tuple[str, str], list[Answer]] = defaultdict(list)
     for answer in answers:
         for source in ("all", answer.source):

@@ -61,6 +61,8 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
             yield file
             file.flush()
             os.fsync(file.fileno())
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        temporary.chmod(mode)  # a writer that goes by the name may have put a private file of its own there
         temporary.replace(final)
     except BaseException as error:
         _discard(temporary)

@@ -6,7 +6,7 @@ Two layouts are known:
     ``images/NAME.jpg``, ``labels/NAME.png`` (single channel: 0 is *unlabelled*, 1.. are objects) and
     ``sources.tsv`` with the columns name, source, licence, tier, kind, num_masks, split.
 ``davis``
-    ``JPEGImages/SEQUENCE/*.jpg`` and ``Annotations/SEQUENCE/*.png``; the first frame of each sequence is read.
+    ``JPEGImages/SEQUENCE/*.jpg`` and ``Annotations/SEQUENCE/*.png``; the first frame of each is read.
 """
 
 from __future__ import annotations
@@ -39,12 +39,14 @@ def read_index(folder: Path, split: str) -> list[Labelled]:
 
     Sorted by name. Raises InputError when the folder is in neither layout or the split is empty.
     """
-    if (folder / "sources.tsv").is_file():
-        found = _read_table(folder, split)
-    elif (folder / "Annotations").is_dir():
+    if (folder / "Annotations").is_dir():
         found = _first_frames(folder)
+    elif (folder / "sources.tsv").is_file():
+        found = _read_table(folder, split)
     else:
-        raise InputError(f"{folder} is no data set: expected sources.tsv, or JPEGImages/ and Annotations/ in it")
+        raise InputError(
+            f"{folder} is no data set: expected sources.tsv, or JPEGImages/ and Annotations/ in it"
+        )
     if not found:
         raise InputError(f"{folder} has no picture in split {split!r}; choose train or val")
     return sorted(found, key=lambda sample: sample.name)
@@ -92,7 +94,7 @@ def resize_labels(labels: np.ndarray, size: int) -> np.ndarray:
     height, width = labels.shape
     rows = ((np.arange(size) + 0.5) * height / size).astype(np.int64)
     columns = ((np.arange(size) + 0.5) * width / size).astype(np.int64)
-    return labels[rows[:, None], columns[None, :]]
+    return np.asarray(labels[rows[:, None], columns[None, :]])
 
 
 def spread(available: int, wanted: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""``python -m maskwright.train RECIPE --data DIR --out DIR``: see ``--help``."""
+"""Train a model: ``python -m maskwright.train RECIPE --data DIR --out DIR``."""
 
 from __future__ import annotations
 
@@ -18,18 +18,26 @@ def parser() -> argparse.ArgumentParser:
     """The command line of training."""
     found = argparse.ArgumentParser(prog="python -m maskwright.train", description=__doc__)
     found.add_argument("recipe", help="TOML file, or the name of a recipe that comes with the package")
-    found.add_argument("--data", type=Path, required=True, help="folder with images/, labels/ and sources.tsv")
+    found.add_argument(
+        "--data", type=Path, required=True, help="folder with images/, labels/ and sources.tsv"
+    )
     found.add_argument("--out", type=Path, required=True, help="folder of checkpoints and logs")
     found.add_argument("--cache", type=Path, help="folder of the feature cache (default: OUT/cache)")
     found.add_argument("--resume", action="store_true", help="go on from the checkpoint in OUT")
+    found.add_argument("--start", type=Path, help="begin with the weights of another run's checkpoint")
     found.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="override one setting of the recipe"
+    )
+    found.add_argument(
+        "--export-only",
+        action="store_true",
+        help="train nothing; write the model file of the checkpoint in OUT",
     )
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, then export. Interrupting (Ctrl-C) saves a checkpoint first."""
+    """Train, then write ``model.safetensors`` to OUT. Interrupting (Ctrl-C) saves a checkpoint first."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
@@ -43,15 +51,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(config: TrainConfig, options: argparse.Namespace) -> None:
-    from maskwright.train.loop import Run
+    from maskwright.train.export import export
+    from maskwright.train.loop import CHECKPOINT, Run
 
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    run = Run(config, options.data, options.out, options.cache or options.out / "cache", _say_progress)
-    if options.resume:
-        run.resume()
-    run.train(stop)
+    if not options.export_only:
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        run = Run(config, options.data, options.out, options.cache or options.out / "cache", _say_progress)
+        if options.resume:
+            run.resume()
+        elif options.start:
+            run.start_from(options.start)
+        run.train(stop)
+    path = export(options.out / CHECKPOINT, options.out / "model.safetensors")
+    logging.getLogger(__name__).info("wrote %s", path)
 
 
 def _say_progress(done: int, total: int) -> None:

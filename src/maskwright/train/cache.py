@@ -68,7 +68,9 @@ class FeatureCache:
     ``levels`` are the trunk levels to keep, as (channels, side); a picture's view is one row of the file.
     """
 
-    def __init__(self, folder: Path, samples: Sequence[Labelled], size: int, shapes: Sequence[tuple[int, int]]) -> None:
+    def __init__(
+        self, folder: Path, samples: Sequence[Labelled], size: int, shapes: Sequence[tuple[int, int]]
+    ) -> None:
         self.samples, self.size, self.shapes = list(samples), size, list(shapes)
         folder.mkdir(parents=True, exist_ok=True)
         length = sum(channels * side * side for channels, side in shapes)
@@ -86,7 +88,9 @@ class FeatureCache:
         """Numbers of pictures that are not cached yet."""
         return [int(index) for index in np.flatnonzero(np.asarray(self._done) == 0)]
 
-    def fill(self, encode: Callable[[Tensor], Sequence[Tensor]], preprocess: Callable[[np.ndarray], Tensor]) -> Iterator[int]:
+    def fill(
+        self, encode: Callable[[Tensor], Sequence[Tensor]], preprocess: Callable[[np.ndarray], Tensor]
+    ) -> Iterator[int]:
         """Compute what is missing; yields the number of pictures done after each batch. May be interrupted.
 
         ``encode`` maps pixels (B, 3, size, size) to the levels to keep, ``preprocess`` one picture

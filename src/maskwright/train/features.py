@@ -1,4 +1,4 @@
-"""Open the feature caches of a data set, filling what is missing, and split the trunk where training begins."""
+"""Open feature caches, filling what is missing, and split the trunk where training begins."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def open_cache(
     shapes = [(c, config.image_size // stride) for c, stride in zip(channels, (4, 8, 16, 32), strict=True)]
     key = fingerprint(samples, config.image_size, trunk, len(shapes))
     cache = FeatureCache(folder / f"{config.image_size}-{key}", samples, config.image_size, shapes)
-    trunk = trunk.eval().to(memory_format=torch.channels_last)
+    trunk = trunk.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def prepare(picture: ImageArray) -> Tensor:
         return preprocess(picture, config.image_size, config.pixel_mean, config.pixel_std)

@@ -47,7 +47,7 @@ def keymap() -> dict[str, str]:
 
 
 def load_trunk(trunk: EfficientNet, path: Path | None = None) -> None:
-    """Fill ``trunk`` with the ImageNet weights, from the installed package or from a file of the same content.
+    """Fill ``trunk`` with the ImageNet weights, from the installed package or from a copy of its file.
 
     Raises CheckpointError when the file's keys are not exactly the trunk and its classifier.
     """
@@ -57,7 +57,8 @@ def load_trunk(trunk: EfficientNet, path: Path | None = None) -> None:
     missing = set(names.values()) - set(found)
     if extra or missing:
         raise CheckpointError(
-            f"{path or FILE} is no EfficientNet-Lite0 file: {len(missing)} keys missing, {len(extra)} unexpected"
+            f"{path or FILE} is no EfficientNet-Lite0 file: "
+            f"{len(missing)} keys missing, {len(extra)} unexpected"
         )
     trunk.load_state_dict({ours: found[theirs] for ours, theirs in names.items()})
 

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from maskwright.model.mask_decoder import ImageFeatures
-from maskwright.model.prompt_encoder import PromptTensors
 from maskwright.model.sam2 import SAM2, Decoded
 from maskwright.train.features import TAIL_STAGE, run_tail
-from maskwright.train.losses import Loss, segmentation_loss
+from maskwright.train.losses import Loss, is_sure, segmentation_loss
 from maskwright.train.prompts import Batch, correction_prompts
 from maskwright.train.settings import TrainConfig
 
@@ -22,7 +21,7 @@ TRAINED = ("neck", "prompt_encoder", "mask_decoder", "no_memory")
 
 
 class Learner:
-    """A model in training: its optimiser, the running average of its weights, and the number of steps taken."""
+    """A model in training, with its optimiser, the running average of its weights, and the steps taken."""
 
     def __init__(self, model: SAM2, config: TrainConfig) -> None:
         self.model, self.config = model, config
@@ -58,7 +57,7 @@ class Learner:
         self.optimiser.step()
         self.step_number += 1
         self._update_average()
-        return loss
+        return loss._replace(total=loss.total.detach())
 
     def features(self, levels: list[Tensor]) -> ImageFeatures:
         """Cached trunk levels to what ``decode`` takes."""
@@ -72,7 +71,7 @@ class Learner:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.config.autocast):
             features = self.features(batch.levels)
             decoded = self.model.decode(features, batch.prompts)
-        first = segmentation_loss(decoded, batch.targets_BPHW, self.config)
+        first = self._loss(decoded, batch.targets_BPHW, batch.prompts)
         total, prompts = first.total, batch.prompts
         for _ in range(rounds):
             logits_BPHW = picked_logits(decoded)
@@ -80,8 +79,11 @@ class Learner:
             prompts = prompts._replace(masks_BPHW=logits_BPHW if keep_mask else None)
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.config.autocast):
                 decoded = self.model.decode(features, prompts)
-            total = total + segmentation_loss(decoded, batch.targets_BPHW, self.config).total
+            total = total + self._loss(decoded, batch.targets_BPHW, prompts).total
         return first._replace(total=total / (rounds + 1))
+
+    def _loss(self, decoded: Decoded, targets_BPHW: Tensor, prompts: PromptTensors) -> Loss:
+        return segmentation_loss(decoded, targets_BPHW, is_sure(prompts.labels_BPK), self.config)
 
     def _corrects(self, rng: np.random.Generator) -> bool:
         return self.config.correct_rounds > 0 and rng.random() < self.config.correct_share
@@ -101,6 +103,12 @@ class Learner:
             "step": self.step_number,
             "elapsed": self.elapsed,
         }
+
+    def start_from(self, state: dict[str, Any]) -> None:
+        """Begin a new run with the averaged weights of another one, which may have had another input size."""
+        self.model.load_state_dict({**state["model"], **state["average"]})
+        for name, parameter in self._named.items():
+            self.average[name].copy_(parameter.detach())
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from ``state``: the next step gives the same bits as if there had been no break."""

@@ -20,7 +20,7 @@ from maskwright.io.files import atomic_write
 from maskwright.io.labelled import read_index
 from maskwright.model.efficientnet import EfficientNet
 from maskwright.model.sam2 import SAM2
-from maskwright.train.cache import FeatureCache
+from maskwright.train.curve import draw_curve
 from maskwright.train.features import Progress, open_cache
 from maskwright.train.imagenet import load_trunk
 from maskwright.train.learner import Learner
@@ -41,9 +41,11 @@ SCORE_COLUMNS = ("step", "minutes", "box", "box_best", "click", "click_best", "o
 
 
 class Run:
-    """One training run in one folder: ``latest.pt``, ``log.csv``, ``scores.csv``."""
+    """One training run in one folder: ``latest.pt``, ``log.csv``, ``scores.csv``, ``curve.svg``."""
 
-    def __init__(self, config: TrainConfig, data: Path, out: Path, cache: Path, progress: Progress | None = None) -> None:
+    def __init__(
+        self, config: TrainConfig, data: Path, out: Path, cache: Path, progress: Progress | None = None
+    ) -> None:
         self.config, self.out = config, out
         out.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(config.threads)
@@ -58,17 +60,23 @@ class Run:
         self.learner = Learner(model, config)
 
     def resume(self) -> None:
-        """Go on from the folder's checkpoint; InputError when there is none, CheckpointError when it differs."""
+        """Go on from the folder's checkpoint; InputError if there is none, CheckpointError if it differs."""
         path = self.out / CHECKPOINT
         if not path.is_file():
             raise InputError(f"nothing to resume: {path} does not exist; leave --resume out")
         state = read_checkpoint(path)
-        changed = [n for n, v in asdict(self.config).items() if n in MODEL_FIELDS and state["config"].get(n) != v]
+        changed = [
+            n for n, v in asdict(self.config).items() if n in MODEL_FIELDS and state["config"].get(n) != v
+        ]
         if changed:
             raise CheckpointError(f"{path} was made with another {', '.join(changed)}; use its recipe")
         self.learner.restore(state)
         for name in ("log.csv", "scores.csv"):
             drop_rows_after(self.out / name, self.learner.step_number)
+
+    def start_from(self, path: Path) -> None:
+        """Take the averaged weights of another run's checkpoint as the start; CheckpointError if unreadable."""
+        self.learner.start_from(read_checkpoint(path))
 
     def train(self, stop: threading.Event | None = None) -> None:
         """Learn until the budget is used up or ``stop`` is set; leaves a checkpoint and scores either way."""
@@ -96,15 +104,16 @@ class Run:
         self.validate()
 
     def validate(self) -> Scores:
-        """Quick scores of the averaged weights, as a row of ``scores.csv``. Does not count as training time."""
+        """Quick scores of the averaged weights, as a row of ``scores.csv``; not counted as training time."""
         learner = self.learner
         model = averaged_model(learner)
         scores = quick_scores(
             model, self.val_cache, self.config.validate_pictures, tail=self.config.trunk_rate > 0
         )
         log.info("step %d, %.1f min: %s", learner.step_number, learner.elapsed / 60, scores)
-        row = {"step": learner.step_number, "minutes": round(learner.elapsed / 60, 2), **asdict(scores)}
+        row = {"step": learner.step_number, "minutes": round(learner.elapsed / 60, 2), **scores.rounded()}
         append_row(self.out / "scores.csv", SCORE_COLUMNS, row)
+        draw_curve(self.out)
         return scores
 
     def save(self) -> Path:
@@ -115,7 +124,7 @@ class Run:
         return path
 
     def _write_log(self, window: list[Loss]) -> None:
-        means = [sum(float(part.detach()) for part in column) / len(window) for column in zip(*window, strict=True)]
+        means = [sum(float(part) for part in column) / len(window) for column in zip(*window, strict=True)]
         learner = self.learner
         values = (learner.step_number, learner.elapsed / 60, learner.rate(), *means)
         row = {name: round(value, 5) for name, value in zip(COLUMNS, values, strict=True)}

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maskwright.model.prompt_encoder import BOX_START, NEGATIVE, POSITIVE
 from maskwright.model.sam2 import Decoded
 from maskwright.train.settings import TrainConfig
 
@@ -43,18 +44,26 @@ def dice(logits: Tensor, targets: Tensor) -> Tensor:
 
 @torch.no_grad()
 def true_iou(logits: Tensor, targets: Tensor) -> Tensor:
-    """Intersection over union over the last two axes, of the mask (logit > 0) with cells at least half covered."""
+    """IoU over the last two axes of the mask (logit > 0) with the cells that are more than half covered."""
     given, wanted = logits > 0, targets > 0.5
     shared = (given & wanted).sum(dim=(-2, -1))
     either = (given | wanted).sum(dim=(-2, -1))
     return shared / either.clamp(min=1)
 
 
-def segmentation_loss(decoded: Decoded, targets_BPHW: Tensor, config: TrainConfig) -> Loss:
+def is_sure(labels_BPK: Tensor) -> Tensor:
+    """Objects (B, P) whose prompt leaves little doubt: a box, or two clicks and more."""
+    has_box_BP = (labels_BPK == BOX_START).any(dim=2)
+    num_clicks_BP = ((labels_BPK == POSITIVE) | (labels_BPK == NEGATIVE)).sum(dim=2)
+    return has_box_BP | (num_clicks_BP > 1)
+
+
+def segmentation_loss(decoded: Decoded, targets_BPHW: Tensor, sure_BP: Tensor, config: TrainConfig) -> Loss:
     """All losses of one decoding.
 
-    Of the three candidates only the one with the smallest mask loss is trained (an ambiguous prompt may have
-    several right answers); the single mask is always trained. The IoU head learns from all four.
+    Of the three candidates the one with the smallest mask loss is trained (an ambiguous prompt may have
+    several right answers), and all of them a little where the config says so: then a candidate that is picked
+    by mistake is not far off. The single mask is always trained. The IoU head learns from all four.
     """
     logits_BPMHW = decoded.logits_BPMHW.float()
     targets_BPMHW = targets_BPHW[:, :, None].expand_as(logits_BPMHW)
@@ -63,6 +72,8 @@ def segmentation_loss(decoded: Decoded, targets_BPHW: Tensor, config: TrainConfi
     mask_BPM = config.focal_weight * focal_BPM + config.dice_weight * dice_BPM
     best_BP1 = mask_BPM[:, :, 1:].argmin(dim=2, keepdim=True) + 1
     best = mask_BPM.gather(2, best_BP1).mean()
+    share_BP = torch.where(sure_BP, config.sure_spread, config.doubt_spread)
+    spread = (share_BP * mask_BPM[:, :, 1:].mean(dim=2)).mean()
     single = mask_BPM[:, :, 0].mean()
     iou_BPM = true_iou(logits_BPMHW, targets_BPMHW)
     predicted_BPM = decoded.iou_BPM.float()
@@ -71,6 +82,7 @@ def segmentation_loss(decoded: Decoded, targets_BPHW: Tensor, config: TrainConfi
     picked_BP1 = predicted_BPM[:, :, 1:].argmax(dim=2, keepdim=True) + 1
     total = (
         best
+        + spread
         + config.single_weight * single
         + config.iou_weight * iou_error
         + config.object_weight * object_loss

@@ -14,7 +14,15 @@ import torch
 from torch import Tensor, from_numpy
 
 from maskwright.io.labelled import Labelled
-from maskwright.model.prompt_encoder import BOX_END, BOX_START, NEGATIVE, NO_POINT, PADDING, POSITIVE, PromptTensors
+from maskwright.model.prompt_encoder import (
+    BOX_END,
+    BOX_START,
+    NEGATIVE,
+    NO_POINT,
+    PADDING,
+    POSITIVE,
+    PromptTensors,
+)
 from maskwright.train.cache import FeatureCache
 from maskwright.train.settings import TrainConfig
 
@@ -73,7 +81,8 @@ class BatchDrawer:
             self.cache.levels(picks),
             from_numpy(np.stack(targets)).unflatten(0, shape),
             PromptTensors(
-                from_numpy(np.stack(points)).unflatten(0, shape), from_numpy(np.stack(labels)).unflatten(0, shape)
+                from_numpy(np.stack(points)).unflatten(0, shape),
+                from_numpy(np.stack(labels)).unflatten(0, shape),
             ),
         )
 
@@ -138,7 +147,7 @@ def inner_point(
 def correction_prompts(
     prompts: PromptTensors, given_BPHW: np.ndarray, targets_BPHW: np.ndarray, rng: np.random.Generator
 ) -> PromptTensors:
-    """Add one click per object where the given mask is wrong: positive where it misses, negative where it spills.
+    """Add one click per object where the given mask is wrong: positive if it misses, negative if it spills.
 
     ``given_BPHW`` is bool on the mask grid. Where nothing is wrong the slot stays padding.
     """
@@ -163,7 +172,7 @@ def correction_prompts(
 
 
 def _deepest(wrong: np.ndarray, candidates: np.ndarray, rng: np.random.Generator) -> int:
-    """Of six random wrong cells, the one with the most wrong cells in the 5x5 around it: rarely a rim cell."""
+    """Of six random wrong cells, the one with the most wrong cells in the 5x5 around it."""
     drawn = rng.choice(candidates, size=6)
     rows, columns = np.divmod(drawn, wrong.shape[1])
     padded = np.pad(wrong, 2)

@@ -25,7 +25,7 @@ class TrainConfig:
     pictures: int = 3
     """Pictures per step."""
     prompts: int = 8
-    """Prompted objects per picture and step; objects repeat, with other prompts, where a picture has fewer."""
+    """Prompted objects per picture; they repeat, with other prompts, where a picture has fewer."""
     minutes: float = 0.0
     """Time budget; 0 means none. The learning rate follows time or steps, whichever is further along."""
     steps: int = 0
@@ -45,7 +45,7 @@ class TrainConfig:
     min_area: float = 0.0008
     """Objects below this share of the picture are not trained on."""
     source_power: float = 0.9
-    """A source with n pictures is drawn in proportion to n to this power: 1 = by picture, 0 = all sources alike."""
+    """A source of n pictures is drawn in proportion to n to this power: 1 = by picture, 0 = by source."""
     box_share: float = 0.45
     """Share of prompts that are a box alone."""
     both_share: float = 0.1
@@ -70,6 +70,10 @@ class TrainConfig:
     """Weight of the object score, whose answer is always yes on single pictures."""
     single_weight: float = 0.3
     """Weight of the single-mask token beside the best of the three candidates."""
+    sure_spread: float = 0.0
+    """Weight of the mean loss of all three candidates where a box or several clicks leave little doubt."""
+    doubt_spread: float = 0.0
+    """The same for a single click, which may well have several right answers."""
     focal_alpha: float = 0.25
     """Weight of set pixels in the focal loss; the others weigh one minus it."""
     focal_gamma: float = 2.0
@@ -93,7 +97,7 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """Checked and converted field values; InputError names the field that is unknown or of another type."""
+        """A run with these settings; InputError names a field that is unknown or of another type."""
         kinds = {field.name: type(field.default) for field in fields(cls)}
         checked = {}
         for name, value in values.items():

@@ -6,7 +6,7 @@ It measures at the network's input size, so its figures are close to, but not th
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 
 import numpy as np
 import torch
@@ -35,6 +35,10 @@ class Scores:
     click_best: float
     objects: int
 
+    def rounded(self) -> dict[str, float]:
+        """By name, with four decimals."""
+        return {name: round(value, 4) for name, value in asdict(self).items()}
+
     def __str__(self) -> str:
         box, best, click, click_best, objects = astuple(self)
         return f"box {box:.3f} / {best:.3f}, click {click:.3f} / {click_best:.3f} ({objects} objects)"
@@ -52,14 +56,19 @@ def quick_scores(model: SAM2, cache: FeatureCache, pictures: int, *, tail: bool)
             continue
         masks = torch.from_numpy(np.stack([label_map == objects.ids[which] for which in chosen]))[None]
         features = features_of(model, cache.levels([(index, 0)]), tail=tail)
-        for kind, prompts in (("box", _boxes(objects.boxes[chosen])), ("click", _clicks(objects.centres[chosen]))):
+        for kind, prompts in (
+            ("box", _boxes(objects.boxes[chosen])),
+            ("click", _clicks(objects.centres[chosen])),
+        ):
             decoded = model.decode(features, prompts)
             logits = F.interpolate(decoded.logits_BPMHW[0, :, 1:], size=masks.shape[-2:], mode="bilinear")
             iou = true_iou(logits, masks[0, :, None].float().expand_as(logits))
             picked = iou.gather(1, decoded.iou_BPM[0, :, 1:].argmax(1, keepdim=True))[:, 0]
             found[kind].append(torch.stack((picked, iou.amax(1))))
-    box, click = (torch.cat(found[kind], dim=1).mean(1).tolist() for kind in ("box", "click"))
-    return Scores(*box, *click, objects=sum(part.shape[1] for part in found["box"]))
+    boxes, clicks = torch.cat(found["box"], dim=1), torch.cat(found["click"], dim=1)
+    box, box_best = boxes.mean(1).tolist()
+    click, click_best = clicks.mean(1).tolist()
+    return Scores(box, box_best, click, click_best, boxes.shape[1])
 
 
 def _boxes(boxes: np.ndarray) -> PromptTensors:
