@@ -15,7 +15,7 @@ from maskwright.masks import Masks
 from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.pixels.preprocess import preprocess
 from maskwright.pixels.rgb import to_uint8
-from maskwright.runtime.eager import Eager
+from maskwright.runtime.eager import Eager, place
 from maskwright.runtime.protocol import Runtime
 from maskwright.runtime.select import choose
 from maskwright.segmenter import Embedding
@@ -53,7 +53,7 @@ def load(
     choice = choose(device, dtype)
     checkpoint = load_checkpoint(_file_of(name))
     config = checkpoint.config if image_size is None else checkpoint.config.at(image_size)
-    network = build(config, checkpoint.state).to(choice.device).requires_grad_(False)
+    network = place(build(config, checkpoint.state), choice)
     return MaskModel(Eager(network, choice), image_only=checkpoint.image_only)
 
 

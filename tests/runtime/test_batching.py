@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from maskwright.config import HieraConfig, ModelConfig
 from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.model.sam2 import SAM2
 from maskwright.runtime import batching
@@ -14,17 +13,8 @@ from maskwright.runtime.batching import ObjectPrompt, decode_chunks, full_size_c
 from maskwright.runtime.eager import Eager
 from maskwright.runtime.fake import LOGIT, Fake
 from maskwright.runtime.select import choose
+from small import SMALL
 
-CONFIG = ModelConfig(
-    name="small-test",
-    trunk=HieraConfig(width=16, heads=1, depths=(1, 1, 2, 1), global_blocks=(3,)),
-    image_size=64,
-    width=64,
-    decoder_mlp=64,
-    memory_width=16,
-    memory_layers=1,
-    memory_mlp=64,
-)
 CLICK = object_prompt(np.array([(10, 20)]), np.array([1]), None, None)
 BOX = np.array([(5, 6), (40, 50)])
 
@@ -32,7 +22,7 @@ BOX = np.array([(5, 6), (40, 50)])
 @pytest.fixture(scope="module")
 def network() -> SAM2:
     torch.manual_seed(0)
-    return SAM2(CONFIG).eval()
+    return SAM2(SMALL).eval()
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +101,7 @@ class TestDecodeChunks:
 
     def test_a_call_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(batching, "OBJECTS_PER_CALL", 2)
-        fake = Fake(CONFIG)
+        fake = Fake(SMALL)
         features = fake.encode_image(torch.zeros(1, 3, 64, 64))
         objects = [object_prompt(np.array([(x, 32)]), np.array([1]), None, None) for x in (8, 16, 24, 32, 40)]
         chunks = list(decode_chunks(fake, features, objects))
@@ -168,7 +158,7 @@ class TestEager:
         assert 0 < error < 0.05
 
     def test_the_fingerprint_follows_the_weights(self, network: SAM2, eager: Eager) -> None:
-        changed = SAM2(CONFIG)
+        changed = SAM2(SMALL)
         changed.load_state_dict(network.state_dict())
         assert Eager(changed, choose("cpu")).fingerprint() == eager.fingerprint()
         with torch.no_grad():
@@ -176,19 +166,19 @@ class TestEager:
         assert Eager(changed, choose("cpu")).fingerprint() != eager.fingerprint()
 
     def test_the_fingerprint_ignores_name_and_input_size(self, network: SAM2, eager: Eager) -> None:
-        other = SAM2(replace(CONFIG.at(96), name="renamed"))
+        other = SAM2(replace(SMALL.at(96), name="renamed"))
         other.load_state_dict(network.state_dict())
         assert Eager(other, choose("cpu")).fingerprint() == eager.fingerprint()
 
 
 class TestFake:
     def draw(self, *objects: ObjectPrompt) -> torch.Tensor:
-        fake = Fake(CONFIG)
+        fake = Fake(SMALL)
         features = fake.encode_image(torch.zeros(1, 3, 64, 64))
         return fake.decode(features, pack(objects)).logits_BPMHW[0]
 
     def test_shapes_are_those_of_the_network(self, features: ImageFeatures, eager: Eager) -> None:
-        fake = Fake(CONFIG)
+        fake = Fake(SMALL)
         pretended = fake.encode_image(torch.zeros(1, 3, 64, 64))
         assert [level.shape for level in pretended] == [level.shape for level in features]
         real, drawn = eager.decode(features, pack([CLICK])), fake.decode(pretended, pack([CLICK]))

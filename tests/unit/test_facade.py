@@ -10,29 +10,18 @@ import torch
 from PIL import Image
 
 import maskwright as mw
-from maskwright.config import HieraConfig, ModelConfig
 from maskwright.facade import MaskModel
 from maskwright.model.sam2 import SAM2
 from maskwright.runtime.fake import Fake
 from maskwright.weights.load import save_checkpoint
-
-CONFIG = ModelConfig(
-    name="small-test",
-    trunk=HieraConfig(width=16, heads=1, depths=(1, 1, 2, 1), global_blocks=(3,)),
-    image_size=64,
-    width=64,
-    decoder_mlp=64,
-    memory_width=16,
-    memory_layers=1,
-    memory_mlp=64,
-)
+from small import SMALL
 
 
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("models") / "small.safetensors"
-    return save_checkpoint(path, CONFIG, SAM2(CONFIG).state_dict())
+    return save_checkpoint(path, SMALL, SAM2(SMALL).state_dict())
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +33,7 @@ class TestLoad:
     def test_a_file(self, model: MaskModel) -> None:
         assert model.name == "small-test"
         assert (model.device, model.dtype) == (torch.device("cpu"), torch.float32)
-        assert model.config == CONFIG
+        assert model.config == SMALL
         assert not model.image_only
         assert repr(model) == "MaskModel('small-test', device='cpu', dtype='float32', image_size=64)"
 

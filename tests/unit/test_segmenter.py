@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from maskwright.config import HieraConfig, ModelConfig
 from maskwright.errors import InputError, OutputError, PromptError
 from maskwright.facade import MaskModel
 from maskwright.model.sam2 import SAM2
@@ -16,22 +15,12 @@ from maskwright.runtime.fake import Fake
 from maskwright.runtime.select import choose
 from maskwright.segmenter import LOGIT_LIMIT, Embedding
 from maskwright.types import Box, MaskPrompt, Points, Prompt
-
-CONFIG = ModelConfig(
-    name="small-test",
-    trunk=HieraConfig(width=16, heads=1, depths=(1, 1, 2, 1), global_blocks=(3,)),
-    image_size=64,
-    width=64,
-    decoder_mlp=64,
-    memory_width=16,
-    memory_layers=1,
-    memory_mlp=64,
-)
+from small import SMALL
 
 
 def real_model(*, seed: int = 0, image_size: int = 64) -> MaskModel:
     torch.manual_seed(seed)
-    return MaskModel(Eager(SAM2(CONFIG.at(image_size)).eval(), choose("cpu")))
+    return MaskModel(Eager(SAM2(SMALL.at(image_size)).eval(), choose("cpu")))
 
 
 @pytest.fixture
@@ -218,7 +207,7 @@ class TestFiles:
     def test_model_files_are_no_embeddings(self, tmp_path: Path) -> None:
         from maskwright.weights.load import save_checkpoint
 
-        path = save_checkpoint(tmp_path / "m.safetensors", CONFIG, SAM2(CONFIG).state_dict())
+        path = save_checkpoint(tmp_path / "m.safetensors", SMALL, SAM2(SMALL).state_dict())
         with pytest.raises(InputError, match=r"write it anew with Embedding\.save"):
             real_model().load_embedding(path)
 

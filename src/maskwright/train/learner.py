@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from maskwright.model.mask_decoder import ImageFeatures
+from maskwright.model.prompt_encoder import PromptTensors
 from maskwright.model.sam2 import SAM2, Decoded
 from maskwright.train.features import TAIL_STAGE, run_tail
 from maskwright.train.losses import Loss, is_sure, segmentation_loss

@@ -75,7 +75,7 @@ class Run:
             drop_rows_after(self.out / name, self.learner.step_number)
 
     def start_from(self, path: Path) -> None:
-        """Take the averaged weights of another run's checkpoint as the start; CheckpointError if unreadable."""
+        """Begin with the averaged weights of another run; CheckpointError if its checkpoint is unreadable."""
         self.learner.start_from(read_checkpoint(path))
 
     def train(self, stop: threading.Event | None = None) -> None:
