@@ -15,11 +15,11 @@ OUTPUT = Path("demo-output")
 
 SCENES = {
     "astronaut": {
-        "astronaut, by box": mw.Box(18, 8, 365, 512),
-        "space shuttle, by box": mw.Box(348, 0, 460, 292),
+        "astronaut, by click": mw.Points([(225, 100)]),
+        "helmet, by box": mw.Box(275, 345, 512, 512),
     },
     "coffee": {
-        "cup and saucer, by box": mw.Box(74, 12, 484, 388),
+        "cup, by box": mw.Box(168, 10, 410, 310),
     },
     "chelsea": {
         "cat, by click": mw.Points([(190, 150)]),
