@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -80,27 +79,14 @@ def refine(embedding: Embedding, asked: Sequence[Question], masks: Masks) -> Mas
     """Candidates after clicks two to ``NUM_CLICKS``, starting from those of the first click."""
     clicks = [one.click for one in asked]
     for _ in range(NUM_CLICKS - 1):
-        picks = [picked(masks, number) for number in range(len(asked))]
+        picked = masks.best()
         clicks = [
-            corrected(question, before, pick.bitmap)
-            for question, before, pick in zip(asked, clicks, picks, strict=True)
+            corrected(question, before, bitmap)
+            for question, before, bitmap in zip(asked, clicks, picked.bitmaps, strict=True)
         ]
-        prompts = [click + MaskPrompt(pick.logits) for click, pick in zip(clicks, picks, strict=True)]
+        prompts = [click + MaskPrompt(logits) for click, logits in zip(clicks, picked.logits, strict=True)]
         masks = embedding.segment(*prompts, candidates=True)
     return masks
-
-
-class Picked(NamedTuple):
-    """The candidate with the highest predicted IoU."""
-
-    bitmap: np.ndarray
-    logits: np.ndarray
-
-
-def picked(masks: Masks, number: int) -> Picked:
-    """Object ``number``'s best candidate by the model's own judgement."""
-    which = int(np.argmax(masks.scores[number]))
-    return Picked(masks.bitmaps[number, which], masks.logits[number, which])
 
 
 def score(asked: Sequence[Question], masks: Masks) -> list[tuple[float, float]]:

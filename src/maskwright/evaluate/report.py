@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from maskwright.io.files import atomic_write
+from maskwright.io.files import write_text
 
 
 class Answer(NamedTuple):
@@ -64,9 +64,7 @@ class Report:
 
     def save(self, path: Path) -> Path:
         """Write the JSON file, whole or not at all; OutputError when that fails."""
-        with atomic_write(path) as file:
-            file.write(self.to_json().encode())
-        return path
+        return write_text(path, self.to_json())
 
     def table(self) -> str:
         """Means as aligned text: one line per source and prompt."""

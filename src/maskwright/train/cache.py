@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from maskwright.io.files import write_text
 from maskwright.io.images import read_image
 from maskwright.io.labelled import Labelled, read_labels, resize_labels
 from maskwright.pixels.boxes import boxes_of
@@ -120,7 +121,7 @@ class FeatureCache:
         else:
             found = [find_objects(np.asarray(self._labels[index]), min_pixels) for index in range(len(self))]
             stored = [[part.tolist() for part in (o.ids, o.areas, o.boxes, o.centres)] for o in found]
-            path.write_text(json.dumps(stored), encoding="utf-8")
+            write_text(path, json.dumps(stored))
         shapes = ((-1,), (-1,), (-1, 4), (-1, 2))
         for index, parts in enumerate(stored):
             arrays = [np.array(p, np.int32).reshape(s) for p, s in zip(parts, shapes, strict=True)]

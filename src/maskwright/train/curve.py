@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from maskwright.io.files import atomic_write
+from maskwright.io.files import write_text
 
 WIDTH, HEIGHT, MARGIN = 720, 400, 48
 CURVES = (
@@ -29,14 +29,12 @@ def draw_curve(folder: Path) -> Path:
         parts.append(_line(points, latest, colour))
         parts.append(f'<text x="{WIDTH - 210}" y="{MARGIN + 18 * row}" fill="{colour}">{caption}</text>')
     body = "\n".join(parts)
-    path = folder / "curve.svg"
-    with atomic_write(path) as file:
-        file.write(
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-            f'font-family="sans-serif" font-size="13">\n'
-            f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>\n{body}\n</svg>\n'.encode()
-        )
-    return path
+    return write_text(
+        folder / "curve.svg",
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'font-family="sans-serif" font-size="13">\n'
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>\n{body}\n</svg>\n',
+    )
 
 
 def _read(path: Path, column: str) -> list[tuple[float, float]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from maskwright.errors import OutputError
+from maskwright.train.learner import averaged_weights
 from maskwright.train.loop import model_config_of, read_checkpoint
 from maskwright.train.settings import TrainConfig
 from maskwright.weights.keymaps import is_memory
@@ -24,9 +25,7 @@ def export(checkpoint: Path, target: Path) -> Path:
     """
     state = read_checkpoint(checkpoint)
     config = TrainConfig.from_dict(state["config"])
-    weights = {
-        name: value for name, value in {**state["model"], **state["average"]}.items() if not is_memory(name)
-    }
+    weights = {name: value for name, value in averaged_weights(state).items() if not is_memory(name)}
     notes = {"steps": str(state["step"]), "minutes": f"{state['elapsed'] / 60:.1f}", "licence": "Apache-2.0"}
     save_checkpoint(target, model_config_of(config), weights, dtype=torch.float16, notes=notes)
     if target.stat().st_size > MAX_BYTES:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from maskwright.model.candidates import best_of_three, take
 from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.model.prompt_encoder import PromptTensors
 from maskwright.model.sam2 import SAM2, Decoded
@@ -107,7 +108,7 @@ class Learner:
 
     def start_from(self, state: dict[str, Any]) -> None:
         """Begin a new run with the averaged weights of another one, which may have had another input size."""
-        self.model.load_state_dict({**state["model"], **state["average"]})
+        self.model.load_state_dict(averaged_weights(state))
         for name, parameter in self._named.items():
             self.average[name].copy_(parameter.detach())
 
@@ -122,6 +123,11 @@ class Learner:
     def averaged_state(self) -> dict[str, Tensor]:
         """The model's whole state with averaged weights in place of the trained ones."""
         return {**self.model.state_dict(), **self.average}
+
+
+def averaged_weights(state: dict[str, Any]) -> dict[str, Tensor]:
+    """A checkpoint's whole model, with averaged weights in place of the trained ones."""
+    return {**state["model"], **state["average"]}
 
 
 def trained_parameters(model: SAM2, config: TrainConfig) -> dict[str, nn.Parameter]:
@@ -153,10 +159,7 @@ def features_of(model: SAM2, levels: list[Tensor], *, tail: bool) -> ImageFeatur
 @torch.no_grad()
 def picked_logits(decoded: Decoded) -> Tensor:
     """Logits (B, P, H, W) fp32 of the candidate with the highest predicted IoU."""
-    which_BP = decoded.iou_BPM[:, :, 1:].argmax(dim=2) + 1
-    height, width = decoded.logits_BPMHW.shape[-2:]
-    index = which_BP[:, :, None, None, None].expand(-1, -1, 1, height, width)
-    return decoded.logits_BPMHW.detach().gather(2, index)[:, :, 0].float()
+    return take(decoded.logits_BPMHW.detach(), best_of_three(decoded.iou_BPM)).float()
 
 
 def _groups(named: dict[str, nn.Parameter], config: TrainConfig) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ import torch
 
 from maskwright.config import NANO, ModelConfig
 from maskwright.errors import CheckpointError, InputError
-from maskwright.io.files import atomic_write
+from maskwright.io.files import atomic_write, write_text
 from maskwright.io.labelled import read_index
 from maskwright.model.efficientnet import EfficientNet
 from maskwright.model.sam2 import SAM2
@@ -210,4 +210,4 @@ def drop_rows_after(path: Path, step: int) -> None:
         return
     heading, *rows = path.read_text(encoding="utf-8").splitlines()
     kept = [row for row in rows if int(float(row.partition(",")[0])) <= step]
-    path.write_text("\n".join((heading, *kept)) + "\n", encoding="utf-8")
+    write_text(path, "\n".join((heading, *kept)) + "\n")

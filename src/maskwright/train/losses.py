@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maskwright.model.candidates import best_of_three, take
 from maskwright.model.prompt_encoder import BOX_START, NEGATIVE, POSITIVE
 from maskwright.model.sam2 import Decoded
 from maskwright.train.settings import TrainConfig
@@ -79,7 +80,6 @@ def segmentation_loss(decoded: Decoded, targets_BPHW: Tensor, sure_BP: Tensor, c
     predicted_BPM = decoded.iou_BPM.float()
     iou_error = (predicted_BPM - iou_BPM).abs().mean()
     object_loss = F.softplus(-decoded.object_score_BP.float()).mean()
-    picked_BP1 = predicted_BPM[:, :, 1:].argmax(dim=2, keepdim=True) + 1
     total = (
         best
         + spread
@@ -92,5 +92,5 @@ def segmentation_loss(decoded: Decoded, targets_BPHW: Tensor, sure_BP: Tensor, c
         focal_BPM.gather(2, best_BP1).mean().detach(),
         dice_BPM.gather(2, best_BP1).mean().detach(),
         iou_error.detach(),
-        iou_BPM.gather(2, picked_BP1).mean(),
+        take(iou_BPM, best_of_three(predicted_BPM)).mean(),
     )
