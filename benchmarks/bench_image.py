@@ -13,77 +13,28 @@ environment that has it, transformers where it is installed.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-import math
 import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from contest import Worker, add_options, config_file_of, save_random_weights, spread, start_workers
 from stamp import stamp
 
-from maskwright.config import PRESETS
-from maskwright.sam2.build_sam import build_sam2
-
-HERE = Path(__file__).parent
 SHARES = ((0.5, 0.5), (0.3, 0.4), (0.7, 0.6), (0.25, 0.75), (0.8, 0.2))
 """Where the clicks are, as shares of the picture's width and height."""
-SHORT = {"tiny": "t", "small": "s", "base+": "b+", "large": "l"}
-
-
-class Worker:
-    """The other end of image_worker.py."""
-
-    def __init__(self, python: str, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            [python, str(HERE / "image_worker.py"), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit("a worker ended early; its own message stands above")
-        reply: dict[str, Any] = json.loads(line)
-        return reply
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def options_of(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    official = [name for name in PRESETS if name != "nano"]
-    parser.add_argument("--model", default="sam2.1-tiny", choices=official)
-    parser.add_argument("--checkpoint", type=Path, help="official .pt file; default: fixed random weights")
+    add_options(parser)
     parser.add_argument("--picture", type=Path, help="default: the coffee cup of scikit-image, 400 x 600")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--reference-python", default=os.environ.get("MASKWRIGHT_REFERENCE_PYTHON"))
-    parser.add_argument(
-        "--reference-shim",
-        default=os.environ.get("MASKWRIGHT_REFERENCE_SHIM"),
-        help="Python file to run there before sam2 is imported, e.g. to make torchvision importable",
-    )
-    parser.add_argument("--output", type=Path, default=HERE / "results")
     return parser.parse_args(argv)
 
 
@@ -95,39 +46,6 @@ def picture_of(options: argparse.Namespace) -> np.ndarray:
     from skimage.data import coffee
 
     return np.ascontiguousarray(coffee())
-
-
-def save_random_weights(config_file: str, path: Path) -> None:
-    """An official checkpoint, each weight drawn from its name: logits of a usual size, masks of noise."""
-    state = build_sam2(config_file, device="cpu").state_dict()
-    for name, value in state.items():
-        generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-        noise = torch.randn(value.shape, generator=generator)
-        if name.endswith(".weight") and value.dim() >= 2:
-            noise /= math.sqrt(value[0].numel())
-        elif name.endswith((".weight", ".gamma")):
-            noise = 0.8 + 0.1 * noise
-        else:
-            noise *= 0.1 if name.endswith(".bias") else 0.5
-        state[name] = noise
-    torch.save({"model": state}, path)
-
-
-def start_workers(
-    options: argparse.Namespace, weights: Path, config_file: str, picture: Path
-) -> dict[str, Worker]:
-    """Ours first; the reference for parity is the last of the rest."""
-    shared = ["--weights", str(weights), "--config-file", config_file, "--picture", str(picture)]
-    shared += ["--device", options.device, "--threads", str(options.threads)]
-    workers = {"maskwright": Worker(sys.executable, "maskwright", *shared)}
-    if importlib.util.find_spec("transformers"):
-        workers["transformers"] = Worker(sys.executable, "transformers", *shared)
-    if options.reference_python:
-        before = (
-            ["--run-before", str(Path(options.reference_shim).resolve())] if options.reference_shim else []
-        )
-        workers["official"] = Worker(options.reference_python, "official", *shared, *before)
-    return workers
 
 
 def measure(
@@ -172,11 +90,6 @@ def _distance(got: list[dict[str, np.ndarray]], wanted: list[dict[str, np.ndarra
     return {"worst_mask_iou": min(ious), "largest_logit_error": max(errors)}
 
 
-def spread(values: list[float]) -> tuple[float, float]:
-    """Median and 95th percentile."""
-    return statistics.median(values), float(np.percentile(values, 95))
-
-
 def table(report: dict[str, Any]) -> str:
     lines = [
         f"# Image latency: {report['model']}",
@@ -209,8 +122,7 @@ def table(report: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     options = options_of(argv)
-    series, _, size = options.model.partition("-")
-    config_file = f"configs/{series}/{series}_hiera_{SHORT[size]}.yaml"
+    config_file = config_file_of(options.model)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -221,7 +133,8 @@ def main(argv: list[str] | None = None) -> None:
             save_random_weights(config_file, weights)
         h, w = picture.shape[:2]
         clicks = [(round(x * w), round(y * h)) for x, y in SHARES]
-        workers = start_workers(options, weights, config_file, folder / "picture.npy")
+        files = ("--weights", str(weights), "--picture", str(folder / "picture.npy"))
+        workers = start_workers(options, "image_worker.py", *files, "--config-file", config_file)
         try:
             versions = {name: worker.ask(do="version") for name, worker in workers.items()}
             times = measure(workers, clicks, options.rounds)

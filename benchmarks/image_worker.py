@@ -87,7 +87,7 @@ class Transformers:
         self.version = f"transformers {transformers.__version__}"
         checkpoint = load_checkpoint(options.weights)
         state = {name: value for name, value in checkpoint.state.items() if not is_memory(name)}
-        model = transformers.Sam2Model(_transformers_config(transformers, checkpoint.config))
+        model = transformers.Sam2Model(transformers_config(transformers, checkpoint.config))
         model.load_state_dict(from_ours(state, "transformers"))
         self.model = model.eval().to(options.device)
         self.config, self.device = checkpoint.config, options.device
@@ -117,7 +117,7 @@ class Transformers:
         return Answer((full[0] > 0).cpu().numpy(), logits.cpu().numpy(), out.iou_scores[0, 0].cpu().numpy())
 
 
-def _transformers_config(transformers: Any, config: Any) -> Any:
+def transformers_config(transformers: Any, config: Any) -> Any:
     trunk = config.trunk
     backbone = transformers.Sam2HieraDetConfig(
         hidden_size=trunk.width,

@@ -25,13 +25,19 @@ if TYPE_CHECKING:
         NotAvailableError,
         OutputError,
         PromptError,
+        SourceError,
         StateError,
         UnknownModelError,
         WeightsError,
     )
     from maskwright.facade import MaskModel, load, models
+    from maskwright.frames import Frame, TrackedFrame, TrackedObject
     from maskwright.masks import Masks
     from maskwright.segmenter import Embedding
+    from maskwright.track.options import TrackOptions
+    from maskwright.track.policy import ConfidentPolicy, OfficialPolicy, Policy
+    from maskwright.track.session import Session
+    from maskwright.track.tracker import Tracking
     from maskwright.types import Box, MaskPrompt, Points, Prompt
 
 __version__ = "0.1.0"
@@ -39,8 +45,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Box",
     "CheckpointError",
+    "ConfidentPolicy",
     "DownloadError",
     "Embedding",
+    "Frame",
     "ImageError",
     "InputError",
     "MaskModel",
@@ -50,11 +58,19 @@ __all__ = [
     "MissingExtraError",
     "ModelConfig",
     "NotAvailableError",
+    "OfficialPolicy",
     "OutputError",
     "Points",
+    "Policy",
     "Prompt",
     "PromptError",
+    "Session",
+    "SourceError",
     "StateError",
+    "TrackOptions",
+    "TrackedFrame",
+    "TrackedObject",
+    "Tracking",
     "UnknownModelError",
     "WeightsError",
     "__version__",
@@ -66,8 +82,13 @@ _HOMES = {
     "config": ("ModelConfig",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "facade": ("MaskModel", "load", "models"),
+    "frames": ("Frame", "TrackedFrame", "TrackedObject"),
     "masks": ("Masks",),
     "segmenter": ("Embedding",),
+    "track.options": ("TrackOptions",),
+    "track.policy": ("ConfidentPolicy", "OfficialPolicy", "Policy"),
+    "track.session": ("Session",),
+    "track.tracker": ("Tracking",),
     "types": ("Box", "MaskPrompt", "Points", "Prompt"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -82,6 +82,8 @@ class ModelConfig:
     """nano: ConvNeXt blocks after the neck's stride-16 level."""
     fusion_layers: int = 0
     """nano: ConvNeXt blocks that mix picture and dense prompt before the decoder's transformer."""
+    match_memory: bool = False
+    """nano: memories are matched cell by cell and the mask they hold is redrawn (``model.memory_cells``)."""
     pixel_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Subtracted from RGB in 0..1."""
     pixel_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -130,8 +132,10 @@ NANO = ModelConfig(
     image_size=512,
     width=128,
     decoder_mlp=512,
-    memory_layers=2,
-    memory_mlp=512,
+    memory_width=124,
+    memory_layers=0,
+    memory_mlp=0,
+    match_memory=True,
     draw_prompts=True,
     neck_layers=3,
     fusion_layers=2,

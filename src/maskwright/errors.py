@@ -5,7 +5,8 @@
     MaskwrightError
     ├── InputError (ValueError)         something the caller passed in
     │   ├── ImageError                  missing, empty, truncated, gigantic or malformed picture
-    │   └── PromptError                 points, boxes, labels or mask prompts that make no sense
+    │   ├── PromptError                 points, boxes, labels or mask prompts that make no sense
+    │   └── SourceError                 a video or stream that cannot be opened or read
     ├── WeightsError                    anything about model files
     │   ├── UnknownModelError           a name that is in no catalogue and no file
     │   ├── CheckpointError             a file that is not what it should be
@@ -35,6 +36,10 @@ class ImageError(InputError):
 
 class PromptError(InputError):
     """A point, box, label or mask prompt is invalid or lies outside the picture."""
+
+
+class SourceError(InputError):
+    """A video, folder of frames, camera or stream cannot be opened or read; the message names it."""
 
 
 class WeightsError(MaskwrightError):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from maskwright.config import ModelConfig
 from maskwright.errors import InputError, PromptError
 from maskwright.io.images import ImageSource, read_image
+from maskwright.io.sources import Corrupt, open_source
 from maskwright.masks import Masks
 from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.pixels.preprocess import preprocess
@@ -19,6 +21,9 @@ from maskwright.runtime.eager import Eager, place
 from maskwright.runtime.protocol import Runtime
 from maskwright.runtime.select import choose
 from maskwright.segmenter import Embedding
+from maskwright.track.options import TrackOptions
+from maskwright.track.session import Session
+from maskwright.track.tracker import Direction, Plan, Prompts, Tracking
 from maskwright.types import Box, ImageArray, MaskPrompt, Points, Prompt, PromptLike
 from maskwright.weights import catalog, fetch
 from maskwright.weights.load import build, load_checkpoint
@@ -166,6 +171,100 @@ class MaskModel:
         """
         return Embedding.load(path, self.runtime)
 
+    def session(self, options: TrackOptions | None = None) -> Session:
+        """Follow objects through frames that you push, from a camera or anywhere else::
+
+            with model.session() as session:
+                session.push(first_frame)
+                session.prompt(1, Box(210, 300, 420, 560))
+                for frame in frames:
+                    tracked = session.push(frame)
+
+        Args:
+            options: How to track; the defaults are those of the official predictor.
+
+        Raises:
+            InputError: the weights can only segment pictures.
+        """
+        self._check_video()
+        return Session(self.runtime, options)
+
+    def load_session(self, path: str | os.PathLike[str], options: TrackOptions | None = None) -> Session:
+        """Continue from a snapshot that ``Session.save`` wrote with this model.
+
+        Args:
+            path: The snapshot.
+            options: Only needed for a policy of one's own, which a snapshot cannot hold; all others must be
+                those of the snapshot.
+
+        Raises:
+            InputError: no such file, another kind of file, or one of another model or other options.
+        """
+        self._check_video()
+        return Session.load(path, self.runtime, options)
+
+    def track(
+        self,
+        source: Any,
+        prompts: Prompts,
+        *,
+        direction: Direction = "forward",
+        start: int | None = None,
+        stop: int | None = None,
+        step: int = 1,
+        drop_frames: bool | None = None,
+        corrupt: Corrupt = "skip",
+        options: TrackOptions | None = None,
+        session: Session | None = None,
+    ) -> Tracking:
+        """Follow objects through a video, frame by frame as they are decoded, in bounded memory::
+
+            for frame in model.track("street.mp4", {1: Box(210, 300, 420, 560)}):
+                ...
+
+        The masks are those that pushing the same frames to a :meth:`session` gives.
+
+        Args:
+            source: A video file, a folder or pattern of pictures, an address, a camera (``0``), arrays, or
+                an iterator of frames; see ``open_source``.
+            prompts: By object number: what it is in the first frame visited, or ``{frame: prompt}`` for one
+                or several frames: Points, Box, both, mask logits, or the mask itself as bool (h, w).
+            direction: ``"forward"``, ``"backward"``, or ``"both"`` from the earliest prompted frame.
+            start: First frame; by default the earliest prompted one (backward: the latest).
+            stop: Forward: the frame to stop before. Backward: the last one, inclusive.
+            step: Distance between visited frames.
+            drop_frames: Take the newest frame and drop those that came meanwhile; by default for live sources.
+            corrupt: Damaged frames: ``"skip"`` them with a warning, or ``"stop"``.
+            options: How to track.
+            session: Go on where this session stands, which was loaded from a snapshot of the same run.
+
+        Returns:
+            An iterator of :class:`TrackedFrame`; a context manager, whose ``close`` cancels. Its ``session``
+            may be prompted between two frames.
+
+        Raises:
+            InputError: the weights can only segment pictures, no prompts, or numbers that make no sense.
+            SourceError: the source cannot be opened.
+        """
+        self._check_video()
+        opened = open_source(source, corrupt=corrupt)
+        plan = Plan.of(
+            prompts,
+            direction=direction,
+            start=start,
+            stop=stop,
+            step=step,
+            drop_frames=opened.live if drop_frames is None else drop_frames,
+        )
+        return Tracking(session or Session(self.runtime, options), opened, plan)
+
+    def _check_video(self) -> None:
+        if self.image_only:
+            raise InputError(
+                f"these weights of {self.name} segment pictures only: their memory is not trained; "
+                "load another model to follow objects through video"
+            )
+
     def _batches(self, images: Sequence[ImageSource], batch_size: int) -> Iterator[list[Embedding]]:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it must be at least 1")
@@ -177,7 +276,7 @@ class MaskModel:
         pixels_B3HW = torch.stack(
             [preprocess(one, config.image_size, config.pixel_mean, config.pixel_std) for one in pictures]
         )
-        batch = self.runtime.encode_image(pixels_B3HW)
+        batch = self.runtime.without_memory(self.runtime.encode_image(pixels_B3HW))
         return [
             Embedding(_picture_of(batch, row), (one.shape[0], one.shape[1]), to_uint8(one), self.runtime)
             for row, one in enumerate(pictures)
@@ -188,7 +287,7 @@ def _picture_of(batch: ImageFeatures, row: int) -> ImageFeatures:
     """One picture's features; copied out of a real batch, so that it does not keep the others alive."""
     if len(batch.low_BCHW) == 1:
         return batch
-    return ImageFeatures(*(level[row : row + 1].clone() for level in batch))
+    return ImageFeatures(*(level[row : row + 1].clone() for level in batch.levels))
 
 
 def _objects(entry: PromptLike | Sequence[PromptLike]) -> list[Prompt]:

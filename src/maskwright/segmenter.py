@@ -105,7 +105,9 @@ class Embedding:
         from safetensors.torch import save
 
         config = self.runtime.config
-        tensors = {name: level.cpu().contiguous() for name, level in zip(_LEVELS, self.features, strict=True)}
+        tensors = {
+            name: level.cpu().contiguous() for name, level in zip(_LEVELS, self.features.levels, strict=True)
+        }
         if picture and self.picture is not None:
             tensors["picture"] = torch.from_numpy(np.array(self.picture))
         metadata = {

@@ -5,20 +5,17 @@
 
 from __future__ import annotations
 
-import math
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
+from golden import assert_near, golden_weights
 from maskwright.sam2.base import SAM2Base
 from maskwright.sam2.build_sam import build_sam2
 from maskwright.sam2.sam2_image_predictor import SAM2ImagePredictor
 
-SEED = 7
 LOGIT_TOLERANCE = 2e-4
 """Of the largest logit."""
 IOU_TOLERANCE = 1e-4
@@ -29,27 +26,6 @@ PROMPTS: dict[str, dict[str, Any]] = {
     "box_point": {"box": [200, 150, 700, 600], "point_coords": [[400, 400]], "point_labels": [0]},
     "boxes": {"box": [[200, 150, 700, 600], [10, 20, 300, 400], [500, 100, 1079, 719]]},
 }
-
-
-def golden_weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
-    """The deterministic weights of the golden recipe, by official parameter names."""
-    state = {}
-    for name, shape in shapes.items():
-        x = np.random.RandomState(zlib.crc32(f"{SEED}:{name}".encode())).standard_normal(shape)
-        if name.endswith(".weight") and len(shape) >= 2:
-            x /= math.sqrt(math.prod(shape[1:]))
-        elif name.endswith(".weight"):
-            x = 1 + 0.1 * x
-        elif name.endswith(".gamma"):
-            x = 0.5 + 0.1 * x
-        else:
-            x *= 0.1 if name.endswith(".bias") else 0.5
-        if "memory_attention" in name and name.endswith((".q_proj.weight", ".k_proj.weight")):
-            x *= 2
-        if name == "sam_mask_decoder.pred_obj_score_head.layers.2.bias":
-            x += 1.0
-        state[name] = torch.from_numpy(x.astype(np.float32))
-    return state
 
 
 def golden_picture(h: int, w: int) -> np.ndarray:
@@ -65,13 +41,6 @@ def golden_model(size: str) -> SAM2Base:
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     model.load_state_dict(golden_weights(shapes))
     return model
-
-
-def assert_near(got: np.ndarray, wanted: np.ndarray, tolerance: float, what: str) -> None:
-    """Largest error at most ``tolerance`` of the largest value."""
-    assert got.shape == wanted.shape, what
-    error = np.abs(got.astype(np.float64) - wanted).max() / np.abs(wanted).max()
-    assert error <= tolerance, f"{what}: {error:.1e}"
 
 
 @pytest.fixture(params=["t", "s", "b+", "l"], scope="module")

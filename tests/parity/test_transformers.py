@@ -12,88 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from maskwright.config import HieraConfig, ModelConfig
 from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.model.position import sine_map
 from maskwright.model.prompt_encoder import BOX_END, BOX_START, NO_POINT, PromptTensors
-from maskwright.model.sam2 import SAM2
-from maskwright.weights.keymaps import to_ours
+from twins import CONFIG, SIZE, head_configs, ours, randomised, their_video_model, vision_config
 
 transformers = pytest.importorskip("transformers")
 
-SIZE = 256
-CONFIG = ModelConfig(
-    name="parity-test",
-    trunk=HieraConfig(width=16, heads=1, depths=(1, 2, 3, 2), global_blocks=(4, 5)),
-    image_size=SIZE,
-    width=128,
-    decoder_mlp=96,
-    memory_width=64,  # transformers has this width built in
-    memory_layers=2,
-    memory_mlp=96,
-)
 PER_MODULE, PER_VERB = 1e-5, 1e-4
-
-
-def vision_config() -> dict[str, Any]:
-    trunk = CONFIG.trunk
-    assert isinstance(trunk, HieraConfig)
-    backbone = transformers.Sam2HieraDetConfig(
-        hidden_size=trunk.width,
-        num_attention_heads=trunk.heads,
-        image_size=[SIZE, SIZE],
-        blocks_per_stage=list(trunk.depths),
-        embed_dim_per_stage=list(trunk.channels),
-        num_attention_heads_per_stage=[trunk.heads * 2**stage for stage in range(4)],
-        window_size_per_stage=list(trunk.windows),
-        global_attention_blocks=list(trunk.global_blocks),
-    )
-    return {
-        "backbone_config": backbone.to_dict(),
-        "backbone_channel_list": list(reversed(trunk.channels)),
-        "backbone_feature_sizes": [[SIZE // stride] * 2 for stride in (4, 8, 16)],
-        "fpn_hidden_size": CONFIG.width,
-    }
-
-
-def head_configs() -> dict[str, Any]:
-    return {
-        "prompt_encoder_config": {"hidden_size": CONFIG.width, "image_size": SIZE},
-        "mask_decoder_config": {
-            "hidden_size": CONFIG.width,
-            "mlp_dim": CONFIG.decoder_mlp,
-            "iou_head_hidden_dim": CONFIG.width,
-            "dynamic_multimask_via_stability": False,
-        },
-    }
-
-
-def randomised(model: Any) -> Any:
-    """Weights large enough that every part matters (the library's own start has zeros and 1e-6 gains)."""
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            if parameter.dim() < 2:
-                parameter.copy_(0.1 * noise if name.endswith("bias") else 0.8 + 0.1 * noise)
-            else:
-                fan_in = parameter[0].numel()
-                parameter.copy_(noise / fan_in**0.5)
-        shared = model.shared_image_embedding.positional_embedding
-        model.prompt_encoder.shared_embedding.positional_embedding.copy_(shared)  # one tensor in real files
-    return model.eval()
-
-
-def ours(theirs: Any) -> SAM2:
-    model = SAM2(CONFIG)
-    state, strange = to_ours(theirs.state_dict(), "transformers")
-    report = model.load_state_dict(state, strict=False)
-    assert not strange
-    assert not report.unexpected_keys
-    missing = {key.partition(".")[0] for key in report.missing_keys}
-    is_video = isinstance(theirs, transformers.Sam2VideoModel)
-    assert is_video is not bool(missing), missing
-    return model.eval()
 
 
 @pytest.fixture(scope="module")
@@ -104,21 +30,7 @@ def image_model() -> Any:
 
 @pytest.fixture(scope="module")
 def video_model() -> Any:
-    config = transformers.Sam2VideoConfig(
-        vision_config=vision_config(),
-        **head_configs(),
-        image_size=SIZE,
-        memory_attention_hidden_size=CONFIG.width,
-        memory_attention_num_layers=CONFIG.memory_layers,
-        memory_attention_feed_forward_hidden_size=CONFIG.memory_mlp,
-        memory_attention_rope_feat_sizes=[CONFIG.grid, CONFIG.grid],
-        memory_encoder_hidden_size=CONFIG.width,
-        memory_encoder_output_channels=CONFIG.memory_width,
-        mask_downsampler_embed_dim=CONFIG.width,
-        memory_fuser_embed_dim=CONFIG.width,
-        memory_fuser_intermediate_dim=CONFIG.width * 4,
-    )
-    return randomised(transformers.Sam2VideoModel(config))
+    return their_video_model()
 
 
 @pytest.fixture(scope="module")

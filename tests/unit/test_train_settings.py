@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from maskwright.errors import InputError
+from maskwright.train.memory_settings import read_run
 from maskwright.train.settings import RECIPES, TrainConfig, read_recipe
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_packaged_recipes_are_valid(recipe):
-    config = TrainConfig.from_dict(read_recipe(recipe.stem))
+    config = read_run(recipe.stem, {})
     assert config.minutes or config.steps
 
 

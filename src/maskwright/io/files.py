@@ -54,7 +54,7 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
             regular file, or it exists and ``overwrite`` is False. Nothing is left behind, and an older file
             stays as it was.
     """
-    final = _target(path, overwrite)
+    final = checked_target(path, overwrite=overwrite)
     temporary = final.with_name(f".{final.name[:100]}.{secrets.token_hex(6)}.part")
     try:
         with temporary.open("xb") as file:
@@ -69,6 +69,30 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
         if isinstance(error, OSError) and not isinstance(error, OutputError):
             raise output_error(path, error) from error
         raise
+
+
+def checked_target(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """The regular file that ``path`` names, links followed; no device, which renaming would replace.
+
+    Raises:
+        OutputError: it is a folder or a device, or it exists and ``overwrite`` is False.
+    """
+    name = os.fspath(path)
+    try:
+        final = Path(os.path.realpath(name))
+        found = final.stat()
+    except FileNotFoundError:
+        return final
+    except (OSError, ValueError) as error:
+        cause = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
+        raise output_error(path, cause) from error
+    if stat.S_ISDIR(found.st_mode):
+        raise OutputError(f"cannot write {name}: {_REASONS[errno.EISDIR]}")
+    if not stat.S_ISREG(found.st_mode):
+        raise OutputError(f"cannot write {name}: it is not a regular file; give the name of a file")
+    if not overwrite:
+        raise OutputError(f"{name} exists already; allow overwriting or choose another name")
+    return final
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) -> Path:
@@ -104,26 +128,6 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
         reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
         raise OutputError(f"cannot write into the folder {folder}: {reason}") from error
     return folder
-
-
-def _target(path: str | os.PathLike[str], overwrite: bool) -> Path:
-    """The regular file that ``path`` names, links followed; no device, which renaming would replace."""
-    name = os.fspath(path)
-    try:
-        final = Path(os.path.realpath(name))
-        found = final.stat()
-    except FileNotFoundError:
-        return final
-    except (OSError, ValueError) as error:
-        cause = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
-        raise output_error(path, cause) from error
-    if stat.S_ISDIR(found.st_mode):
-        raise OutputError(f"cannot write {name}: {_REASONS[errno.EISDIR]}")
-    if not stat.S_ISREG(found.st_mode):
-        raise OutputError(f"cannot write {name}: it is not a regular file; give the name of a file")
-    if not overwrite:
-        raise OutputError(f"{name} exists already; allow overwriting or choose another name")
-    return final
 
 
 def _discard(path: Path) -> None:

@@ -110,7 +110,7 @@ def write_image(
 
     Args:
         path: Ends in ``.png``, ``.jpg``, ``.jpeg`` or ``.webp``.
-        image: (h, w, 3) uint8 RGB, (h, w) uint8 grey, or a bitmap (h, w) bool, which becomes 0 and 255.
+        image: (h, w, 3) uint8 RGB, (h, w, 4) RGBA, (h, w) grey, or a bitmap (h, w) bool, as 0 and 255.
         overwrite: Replace an existing file.
 
     Raises:

@@ -1,12 +1,30 @@
 """Choosing among the four masks that the decoder gives for one object.
 
-Axes: B pictures, P objects, M masks, H W height and width.
+Axes: B pictures, P objects per picture, O objects of a video, M masks, C channels, H W height and width.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+NO_OBJECT = -1024.0
+"""Mask logit everywhere in a frame that does not show the object (``NO_OBJ_SCORE`` of the official code)."""
+
+
+class Chosen(NamedTuple):
+    """One answer for each of O objects of a video frame."""
+
+    logits_OHW: Tensor
+    """Mask logits at stride 4."""
+    iou_O: Tensor
+    """Predicted intersection over union, 0..1."""
+    pointers_OC: Tensor
+    """Object pointers."""
+    object_score_O: Tensor
+    """Logit that the object is visible."""
 
 
 def stability(logits_HW: Tensor, delta: float) -> Tensor:
@@ -37,3 +55,37 @@ def stable_single(logits_BPMHW: Tensor, iou_BPM: Tensor, delta: float, threshold
     """
     stable_BP = stability(logits_BPMHW[:, :, 0], delta) >= threshold
     return torch.where(stable_BP, 0, best_of_three(iou_BPM))
+
+
+def choose_tracked(
+    logits_BPMHW: Tensor,
+    iou_BPM: Tensor,
+    pointers_BPMC: Tensor,
+    object_score_BP: Tensor,
+    *,
+    single: bool,
+    delta: float,
+    threshold: float | None,
+) -> Chosen:
+    """The answer for each object of a frame; O = B times P.
+
+    Follows ``_forward_sam_heads``: the best of three by predicted IoU, or with ``single`` (more than one click)
+    the single mask, for which the best of three steps in where it is unstable (never if ``threshold`` is None);
+    the pointer stays that of the single mask. Frames without the object have ``NO_OBJECT`` everywhere.
+    """
+    best_BP = best_of_three(iou_BPM)
+    first_BP = torch.zeros_like(best_BP)
+    if not single:
+        index_BP, pointer_BP = best_BP, best_BP
+    elif threshold is None:
+        index_BP, pointer_BP = first_BP, first_BP
+    else:
+        index_BP, pointer_BP = stable_single(logits_BPMHW, iou_BPM, delta, threshold), first_BP
+    logits_BPHW = take(logits_BPMHW, index_BP)
+    logits_BPHW = torch.where(object_score_BP[..., None, None] > 0, logits_BPHW, NO_OBJECT)
+    return Chosen(
+        logits_BPHW.flatten(0, 1),
+        take(iou_BPM, index_BP).flatten(),
+        take(pointers_BPMC, pointer_BP).flatten(0, 1),
+        object_score_BP.flatten(),
+    )

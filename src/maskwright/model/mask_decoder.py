@@ -29,6 +29,13 @@ class ImageFeatures(NamedTuple):
     """Stride 8, ``width`` / 4 channels."""
     high_BCHW: Tensor
     """Stride 4, ``width`` / 8 channels."""
+    presence_B: Tensor | None = None
+    """nano: logit that the recalled object is visible, which then takes the place of the decoder's own."""
+
+    @property
+    def levels(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The three maps, coarse to fine."""
+        return self.low_BCHW, self.mid_BCHW, self.high_BCHW
 
 
 class DecoderOutput(NamedTuple):

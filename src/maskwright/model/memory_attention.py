@@ -1,6 +1,6 @@
 """Memory attention: a frame's features look at themselves and at the memories of an object.
 
-Axes: N objects, I picture tokens, T memory tokens (frames, then pointers), C channels of the picture,
+Axes: N objects (1 while nothing depends on the object), I picture tokens, T memory tokens (frames, then pointers), C channels of the picture,
 D channels of a memory.
 """
 
@@ -34,7 +34,7 @@ class MemoryAttentionLayer(nn.Module):
         image_NIC: Tensor,
         memory_NTD: Tensor,
         place_NTD: Tensor,
-        visible_N11T: Tensor,
+        visible_N11T: Tensor | None,
         rotary: tuple[Tensor, Tensor],
         num_placeless: int,
     ) -> Tensor:
@@ -66,17 +66,19 @@ class MemoryAttention(nn.Module):
         sine_CHW: Tensor,
         memory_NTD: Tensor,
         place_NTD: Tensor,
-        visible_NT: Tensor,
+        visible_NT: Tensor | None,
         num_placeless: int,
     ) -> Tensor:
-        """Condition stride-16 features (N, C, h, w) on memories.
+        """Condition stride-16 features (N, C, h, w) on memories; one frame's (1, C, h, w) on those of N objects.
 
         ``sine_CHW``: sine encoding of the grid. ``place_NTD``: encodings added to memories as keys.
-        ``visible_NT``: False for empty slots. The last ``num_placeless`` memory tokens are pointers.
+        ``visible_NT``: False for empty slots; None if there are none. The last ``num_placeless`` memory tokens
+        are pointers. What the first layer does before it looks at memories is done once for all objects.
         """
+        visible_N11T = None if visible_NT is None else visible_NT[:, None, None]
         height, width = features_NCHW.shape[-2:]
         rotary = rotary_table(height, width, features_NCHW.shape[1], features_NCHW.device)
         x_NIC = (features_NCHW + PLACE_WEIGHT * sine_CHW).flatten(2).transpose(1, 2)
         for layer in self.layers:
-            x_NIC = layer(x_NIC, memory_NTD, place_NTD, visible_NT[:, None, None], rotary, num_placeless)
+            x_NIC = layer(x_NIC, memory_NTD, place_NTD, visible_N11T, rotary, num_placeless)
         return self.norm(x_NIC).transpose(1, 2).unflatten(2, (height, width))

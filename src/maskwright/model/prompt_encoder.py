@@ -25,6 +25,8 @@ PADDING = -2
 
 DRAWING_GAIN = 4.0
 """Logit of a drawn box or click (nano)."""
+MASK_LIMIT = 8.0
+"""Logits of a mask prompt are drawn up to this size (nano)."""
 CLICK_SIGMA = 2.5
 """Radius of a drawn click in cells of the mask grid (nano)."""
 
@@ -89,6 +91,17 @@ class PromptEncoder(nn.Module):
             dense_NCHW = self._dense(masks_N1HW, given_N, len(labels_NK))
         return EncodedPrompts(tokens_NTC, labels_NK != PADDING, dense_NCHW, detail_NCHW)
 
+    def mask_change(self, logits_NHW: Tensor) -> tuple[Tensor, Tensor]:
+        """What a mask prompt changes in ``dense`` and ``detail``, where prompts are drawn.
+
+        Added to features in advance, it has the effect of the prompt itself.
+        """
+        mask_N1HW = logits_NHW[:, None].clamp(-MASK_LIMIT, MASK_LIMIT)
+        drawing_NCHW = F.pad(mask_N1HW, (0, 0, 0, 0, 0, 3))
+        blank_1CHW = torch.zeros_like(drawing_NCHW[:1])
+        dense_NCHW = self._downscale(drawing_NCHW) - self._downscale(blank_1CHW)
+        return dense_NCHW, self.detail(drawing_NCHW) - self.detail(blank_1CHW)
+
     def _tokens(self, points_NK2: Tensor, labels_NK: Tensor) -> Tensor:
         table_LC = torch.cat((self.no_point, *self.point_labels))
         placed_NKC = self.position(points_NK2 / self.image_size) * (labels_NK >= 0)[..., None]
@@ -123,7 +136,7 @@ class PromptEncoder(nn.Module):
         negative_NHW = (bumps_NKHW * (label_NK11 == NEGATIVE)).amax(1)
         box_NHW = self._draw_box(away_NK2S, labels_NK)
         mask_NHW = (
-            torch.zeros_like(box_NHW) if masks_N1HW is None else masks_N1HW[:, 0].clamp(-8, 8) / DRAWING_GAIN
+            torch.zeros_like(box_NHW) if masks_N1HW is None else masks_N1HW[:, 0].clamp(-MASK_LIMIT, MASK_LIMIT) / DRAWING_GAIN
         )
         if given_N is not None:
             mask_NHW = mask_NHW * given_N.view(-1, 1, 1)

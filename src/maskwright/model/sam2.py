@@ -1,7 +1,7 @@
 """SAM 2: the owner of the networks and of the four verbs.
 
-Axes: B pictures, P objects per picture, O objects of a video, S memory slots, T tokens, M masks,
-C channels, D channels of a memory, H W height and width.
+Axes: B pictures, P objects per picture (in a bank: slots of pointers), O objects of a video, S slots of
+memories, I picture tokens, T tokens, M masks, C channels, D channels of a memory, H W height and width.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.config import HieraConfig, ModelConfig
+from maskwright.model.candidates import Chosen
 from maskwright.model.efficientnet import EfficientNet
 from maskwright.model.hiera import Hiera
 from maskwright.model.layers import MLP
 from maskwright.model.mask_decoder import ImageFeatures, MaskDecoder
 from maskwright.model.memory_attention import MemoryAttention
 from maskwright.model.memory_bank import EMPTY, MemoryBank
-from maskwright.model.memory_encoder import MemoryEncoder
+from maskwright.model.memory_cells import MemoryCells, Recalled
+from maskwright.model.memory_encoder import MASK_BIAS, MASK_SCALE, MemoryEncoder
 from maskwright.model.neck import Neck
 from maskwright.model.position import sine_map, sine_time
-from maskwright.model.prompt_encoder import PromptEncoder, PromptTensors
+from maskwright.model.prompt_encoder import NO_POINT, PromptEncoder, PromptTensors
 
 
 class Decoded(NamedTuple):
@@ -38,6 +40,17 @@ class Decoded(NamedTuple):
     """Logit that the object is visible."""
 
 
+class Slots(NamedTuple):
+    """Where in a bank the memories of O objects go."""
+
+    rows_O: Tensor
+    """Row of each object, int64."""
+    memory_O: Tensor
+    """Slot of its memory, int64."""
+    pointer_O: Tensor
+    """Slot of its pointer, int64."""
+
+
 class SAM2(nn.Module):
     """All parameters of a SAM 2 model and the four verbs, as pure functions of their arguments."""
 
@@ -50,14 +63,17 @@ class SAM2(nn.Module):
         self.neck = Neck(trunk.channels, width, config.neck_layers)
         self.prompt_encoder = PromptEncoder(config)
         self.mask_decoder = MaskDecoder(config)
-        self.memory_attention = MemoryAttention(config)
-        self.memory_encoder = MemoryEncoder(config)
         self.no_memory = _parameter(1, 1, width)
-        self.no_memory_position = _parameter(1, 1, width)
-        self.memory_time = _parameter(config.num_memories, 1, 1, memory_width)
         self.no_object_pointer = _parameter(1, width)
         self.pointer_projection = MLP(width, width, width, width)
         self.pointer_mask = nn.Conv2d(1, 1, 4, 4)
+        if config.match_memory:
+            self.memory_cells = MemoryCells(config)
+            return
+        self.memory_attention = MemoryAttention(config)
+        self.memory_encoder = MemoryEncoder(config)
+        self.no_memory_position = _parameter(1, 1, width)
+        self.memory_time = _parameter(config.num_memories, 1, 1, memory_width)
         if config.occlusion_memory:
             self.no_object_memory = _parameter(1, memory_width)
         if config.pointer_time:
@@ -79,105 +95,196 @@ class SAM2(nn.Module):
         place_CHW = self.prompt_encoder.position.grid(height, width)
         out = self.mask_decoder(features, place_CHW, encoded)
         shape = prompts.labels_BPK.shape[:2]
-        visible_N11 = (out.object_score_N1 > 0)[..., None].to(out.tokens_NMC.dtype)
+        object_score_BP = out.object_score_N1[:, 0].unflatten(0, shape)
+        if features.presence_B is not None:
+            object_score_BP = features.presence_B[:, None].expand(shape)
+        visible_N11 = (object_score_BP > 0).flatten()[:, None, None].to(out.tokens_NMC.dtype)
         pointers_NMC = self.pointer_projection(out.tokens_NMC) * visible_N11
         pointers_NMC = pointers_NMC + (1 - visible_N11) * self.no_object_pointer
         return Decoded(
             out.logits_NMHW.unflatten(0, shape),
             out.iou_NM.unflatten(0, shape),
             pointers_NMC.unflatten(0, shape),
-            out.object_score_N1[:, 0].unflatten(0, shape),
+            object_score_BP,
         )
 
-    def recall(self, features: ImageFeatures, bank: MemoryBank, frame: Tensor) -> ImageFeatures:
+    def recall(
+        self,
+        features: ImageFeatures,
+        bank: MemoryBank,
+        frame_O: Tensor,
+        direction: Tensor,
+        pointer_span: Tensor,
+        *,
+        masked: bool = True,
+    ) -> ImageFeatures:
         """Condition one frame's features (B = 1) on each object's memories: features with B = O.
 
-        ``frame``: number of the current frame, int64 scalar. Slots from the prompted frames count as
-        such at any age; others count while they are among the last ``num_memories - 1`` frames.
+        Follows ``_prepare_memory_conditioned_features``: memories of prompted frames count at any age, earlier
+        or later; others while they are among the last ``num_memories - 1`` frames. Pointers count when they
+        come from before, from prompted frames at any age.
+
+        Args:
+            features: Of the frame, from ``encode_image``.
+            bank: Memories of O objects.
+            frame_O: Number of the current frame for each object, int64.
+            direction: 1 where time runs forward, -1 where it runs backward, int64 scalar.
+            pointer_span: Age of the oldest pointer that counts, and the unit of their temporal encoding; 15
+                with 16 pointers. float scalar.
+            masked: False if every slot of the bank is filled and counts, which saves the attention mask.
         """
-        num_objects = len(bank.frames_OS)
-        age_OS = frame - bank.frames_OS
-        used_OS = bank.frames_OS != EMPTY
-        recent_OS = (age_OS > 0) & (age_OS < self.config.num_memories)
-        visible_OS = used_OS & (bank.prompted_OS | recent_OS)
-        row_OS = (
-            torch.where(bank.prompted_OS, self.config.num_memories, age_OS).clamp(1, self.config.num_memories)
-            - 1
-        )
+        age_OS = (frame_O[:, None] - bank.frames_OS) * direction
+        oldest = self.config.num_memories - 1
+        visible_OS = (bank.frames_OS != EMPTY) & (bank.prompted_OS | ((age_OS >= 1) & (age_OS <= oldest)))
+        row_OS = torch.where(bank.prompted_OS, oldest, age_OS - 1).clamp(0, oldest)
+        if self.config.match_memory:
+            memories_OSID = bank.memories_OSID.to(features.low_BCHW.dtype)
+            return self.redrawn(
+                features,
+                self.memory_cells.read(*features.levels, memories_OSID, row_OS, visible_OS if masked else None),
+            )
         height, width = features.low_BCHW.shape[-2:]
-        sine_ID = self._memory_sine(height, width)
-        time_OS1D = self.memory_time[:, 0, 0][row_OS][:, :, None]
-        place_OTD = (time_OS1D + sine_ID).flatten(1, 2)
-        pointers_OTD, pointer_place_OTD, pointer_visible_OT = self._pointer_tokens(bank, age_OS, used_OS)
+        place_OSID = self.memory_time[:, 0, 0][row_OS][:, :, None] + self._memory_sine(height, width)
+        pointers_OTD, pointer_place_OTD, pointer_visible_OT = self._pointer_tokens(
+            bank, frame_O, direction, pointer_span
+        )
+        memories_OTD = bank.memories_OSID.flatten(1, 2).to(pointers_OTD.dtype)
+        visible_OT = torch.cat(
+            (visible_OS.repeat_interleave(height * width, dim=1), pointer_visible_OT), dim=1
+        )
         low_OCHW = self.memory_attention(
-            features.low_BCHW.expand(num_objects, -1, -1, -1),
+            features.low_BCHW,
             sine_map(height, width, self.config.width, features.low_BCHW.device),
-            torch.cat((bank.memories_OSID.flatten(1, 2), pointers_OTD), dim=1),
-            torch.cat((place_OTD, pointer_place_OTD), dim=1),
-            torch.cat((visible_OS.repeat_interleave(height * width, dim=1), pointer_visible_OT), dim=1),
+            torch.cat((memories_OTD, pointers_OTD), dim=1),
+            torch.cat((place_OSID.flatten(1, 2), pointer_place_OTD), dim=1),
+            visible_OT if masked else None,
             num_placeless=pointers_OTD.shape[1],
         )
+        num_objects = len(low_OCHW)
         return ImageFeatures(
             low_OCHW,
             features.mid_BCHW.expand(num_objects, -1, -1, -1),
             features.high_BCHW.expand(num_objects, -1, -1, -1),
         )
 
-    def remember(
-        self,
-        features: ImageFeatures,
-        logits_OHW: Tensor,
-        object_score_O: Tensor,
-        pointers_OC: Tensor,
-        bank: MemoryBank,
-        slot: Tensor,
-        frame: Tensor,
-        prompted_O: Tensor,
-    ) -> MemoryBank:
-        """Write one frame into ``slot`` of every object, in place, and return the bank.
+    def adopt(self, features: ImageFeatures, masks_OHW: Tensor) -> Chosen:
+        """Take given masks for the answer: what ``decode`` and a choice would give, had they found them.
 
-        ``features``: of the frame, without memories (B = 1). ``logits_OHW``: the chosen masks at stride 4.
-        ``slot`` and ``frame``: int64 scalars. A mask on a prompted frame enters binarised, as the official
-        code does for clicked frames.
+        Follows ``_use_mask_as_output``: the decoder only makes the pointers, from the frame's own features.
+
+        Args:
+            features: Of one frame (B = 1), from ``encode_image``.
+            masks_OHW: 1 on the object, else 0, at the size of the network's input, float.
         """
+        num_objects = len(masks_OHW)
+        prompts = PromptTensors(
+            masks_OHW.new_zeros(1, num_objects, 2, 2),
+            torch.full((1, num_objects, 2), NO_POINT, device=masks_OHW.device),
+            self.pointer_mask(masks_OHW[:, None])[None, :, 0],
+        )
+        pointers_OC = self.decode(features, prompts).pointers_BPMC[0, :, 0]
+        there_O = (masks_OHW > 0).flatten(1).any(1).to(masks_OHW.dtype)
+        pointers_OC = there_O[:, None] * pointers_OC + (1 - there_O[:, None]) * self.no_object_pointer
+        side = self.config.mask_size
+        logits_O1HW = F.interpolate(
+            masks_OHW[:, None] * MASK_SCALE + MASK_BIAS, (side, side), mode="bilinear", antialias=True
+        )
+        return Chosen(
+            logits_O1HW[:, 0], torch.ones_like(there_O), pointers_OC, there_O * MASK_SCALE + MASK_BIAS
+        )
+
+    def encode_memory(
+        self, features: ImageFeatures, logits_OHW: Tensor, object_score_O: Tensor, binary_O: Tensor
+    ) -> Tensor:
+        """Spatial memories (O, I, D) of objects in a frame.
+
+        Args:
+            features: Of the frame, from ``encode_image`` (B = 1, or one for each object).
+            logits_OHW: The chosen masks at stride 4.
+            object_score_O: Logit that the object is visible.
+            binary_O: True where the mask enters binarised, as the official code does on clicked frames.
+        """
+        if self.config.match_memory:
+            hard_OHW = (logits_OHW > 0).to(logits_OHW.dtype)
+            chance_OHW = torch.where(binary_O.view(-1, 1, 1), hard_OHW, logits_OHW.sigmoid())
+            return self.memory_cells.write(features.low_BCHW, chance_OHW[:, None], object_score_O <= 0)
         size = self.config.image_size
         full_O1HW = F.interpolate(
             logits_OHW[:, None], size=(size, size), mode="bilinear", align_corners=False
         )
         binary_O1HW = (full_O1HW > 0).to(full_O1HW.dtype)
-        probability_O1HW = torch.where(prompted_O.view(-1, 1, 1, 1), binary_O1HW, full_O1HW.sigmoid())
-        low_OCHW = features.low_BCHW.expand(len(logits_OHW), -1, -1, -1)
-        memory_OID = self.memory_encoder(low_OCHW, probability_O1HW).flatten(2).transpose(1, 2)
+        probability_O1HW = torch.where(binary_O.view(-1, 1, 1, 1), binary_O1HW, full_O1HW.sigmoid())
+        memory_OID = self.memory_encoder(features.low_BCHW, probability_O1HW).flatten(2).transpose(1, 2)
         if self.config.occlusion_memory:
             memory_OID = memory_OID + (object_score_O <= 0).view(-1, 1, 1) * self.no_object_memory
-        at = slot.view(1)
-        bank.memories_OSID.index_copy_(1, at, memory_OID[:, None].to(bank.memories_OSID.dtype))
-        bank.pointers_OSC.index_copy_(1, at, pointers_OC[:, None].to(bank.pointers_OSC.dtype))
-        bank.frames_OS.index_copy_(1, at, frame.view(1, 1).expand(len(logits_OHW), 1))
-        bank.prompted_OS.index_copy_(1, at, prompted_O[:, None])
+        return memory_OID
+
+    def remember(
+        self,
+        features: ImageFeatures,
+        chosen: Chosen,
+        bank: MemoryBank,
+        slots: Slots,
+        frame_O: Tensor,
+        prompted_O: Tensor,
+        binary_O: Tensor,
+    ) -> MemoryBank:
+        """Write what was found in one frame into the bank, in place, and return it.
+
+        Args:
+            features: Of the frame, from ``encode_image`` (B = 1).
+            chosen: The answers for O objects.
+            bank: Where to; it may hold more objects.
+            slots: Where in the bank each object's memory and pointer go.
+            frame_O: Number of the frame for each object, int64.
+            prompted_O: True for objects that the user prompted in this frame.
+            binary_O: True where the mask enters the memory binarised.
+        """
+        memory_OID = self.encode_memory(features, chosen.logits_OHW, chosen.object_score_O, binary_O)
+        at, pointer_at = (slots.rows_O, slots.memory_O), (slots.rows_O, slots.pointer_O)
+        bank.memories_OSID.index_put_(at, memory_OID.to(bank.memories_OSID.dtype))
+        bank.frames_OS.index_put_(at, frame_O)
+        bank.prompted_OS.index_put_(at, prompted_O)
+        bank.pointers_OPC.index_put_(pointer_at, chosen.pointers_OC.to(bank.pointers_OPC.dtype))
+        bank.pointer_frames_OP.index_put_(pointer_at, frame_O)
+        bank.pointer_prompted_OP.index_put_(pointer_at, prompted_O)
         return bank
+
+    def redrawn(self, features: ImageFeatures, found: Recalled) -> ImageFeatures:
+        """nano's recall: the mask that memory expects is drawn into the features, as a mask prompt would be."""
+        dense_OCHW, detail_OCHW = self.prompt_encoder.mask_change(found.logits_NHW)
+        low_BCHW = features.low_BCHW + self.no_memory.view(1, -1, 1, 1)
+        return ImageFeatures(
+            low_BCHW + dense_OCHW + found.low_NCHW,
+            features.mid_BCHW.expand(len(dense_OCHW), -1, -1, -1),
+            features.high_BCHW + detail_OCHW + found.high_NCHW,
+            found.presence_N,
+        )
 
     def _memory_sine(self, height: int, width: int) -> Tensor:
         sine_DHW = sine_map(height, width, self.config.memory_width, self.memory_time.device)
         return sine_DHW.flatten(1).T
 
     def _pointer_tokens(
-        self, bank: MemoryBank, age_OS: Tensor, used_OS: Tensor
+        self, bank: MemoryBank, frame_O: Tensor, direction: Tensor, pointer_span: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Object pointers as memory tokens: each is cut into ``width / memory_width`` pieces."""
         pieces = self.config.width // self.config.memory_width
-        pointers_OTD = bank.pointers_OSC.unflatten(2, (pieces, -1)).flatten(1, 2)
-        recent_OS = (age_OS > 0) & (age_OS < self.config.num_pointers)
-        visible_OS = used_OS & (age_OS > 0) & (bank.prompted_OS | recent_OS)
+        pointers_OTD = bank.pointers_OPC.unflatten(2, (pieces, -1)).flatten(1, 2)
+        age_OP = (frame_O[:, None] - bank.pointer_frames_OP) * direction
+        counts_OP = torch.where(
+            bank.pointer_prompted_OP, age_OP >= 0, (age_OP >= 1) & (age_OP <= pointer_span)
+        )
+        visible_OP = (bank.pointer_frames_OP != EMPTY) & counts_OP
         if self.config.pointer_time:
-            time_OS = age_OS.to(pointers_OTD.dtype) / (self.config.num_pointers - 1)
-            place_OSD = self.pointer_time_projection(sine_time(time_OS, self.config.width))
+            time_OP = age_OP / pointer_span
+            place_OPD = self.pointer_time_projection(sine_time(time_OP, self.config.width))
         else:
-            place_OSD = torch.zeros_like(pointers_OTD[:, ::pieces])
+            place_OPD = torch.zeros_like(pointers_OTD[:, ::pieces])
         return (
             pointers_OTD,
-            place_OSD.repeat_interleave(pieces, dim=1),
-            visible_OS.repeat_interleave(pieces, dim=1),
+            place_OPD.repeat_interleave(pieces, dim=1),
+            visible_OP.repeat_interleave(pieces, dim=1),
         )
 
 

@@ -11,6 +11,10 @@ from maskwright.types import Size
 
 FILL = 10.0
 """Logit above (holes) or below (specks) the threshold that changed pixels get, as in the official code."""
+VIDEO_FILL = 0.1
+"""The same in video, where logits are prompts of the next correction (``fill_holes_in_mask_scores``)."""
+NOT_ON_TOP = -10.0
+"""Logit at most, where another object is in front (``_apply_non_overlapping_constraints``)."""
 
 
 def upscale(logits: Tensor, size_hw: Size) -> Tensor:
@@ -23,7 +27,14 @@ def upscale(logits: Tensor, size_hw: Size) -> Tensor:
     return full.reshape(*logits.shape[:-2], *size_hw)
 
 
-def clean(logits: Tensor, max_hole_area: float, max_speck_area: float, threshold: float = 0.0) -> Tensor:
+def clean(
+    logits: Tensor,
+    max_hole_area: float,
+    max_speck_area: float,
+    threshold: float = 0.0,
+    *,
+    fill: float = FILL,
+) -> Tensor:
     """Fill small holes and remove small specks of masks, at low resolution.
 
     A hole is a region of pixels at or below the threshold, a speck one above it; pixels that touch at a side
@@ -37,6 +48,7 @@ def clean(logits: Tensor, max_hole_area: float, max_speck_area: float, threshold
         max_hole_area: Largest hole that is filled, in cells of the mask grid; 0 leaves all.
         max_speck_area: Largest speck that is removed, in cells; 0 leaves all.
         threshold: Logit above which a cell belongs to the mask.
+        fill: How far from the threshold changed cells end up; ``VIDEO_FILL`` in video.
 
     Returns:
         (..., m, m) float32 on the same device.
@@ -47,8 +59,20 @@ def clean(logits: Tensor, max_hole_area: float, max_speck_area: float, threshold
     bitmaps = (cleaned > threshold).cpu().numpy()
     if max_hole_area > 0:
         holes = torch.from_numpy(components.small(~bitmaps, max_hole_area)).to(cleaned.device)
-        cleaned = cleaned.masked_fill(holes, threshold + FILL)
+        cleaned = cleaned.masked_fill(holes, threshold + fill)
     if max_speck_area > 0:
         specks = torch.from_numpy(components.small(bitmaps, max_speck_area)).to(cleaned.device)
-        cleaned = cleaned.masked_fill(specks, threshold - FILL)
+        cleaned = cleaned.masked_fill(specks, threshold - fill)
     return cleaned
+
+
+def separate(logits_NHW: Tensor) -> Tensor:
+    """Give every pixel to the object with the highest logit there: (N, h, w) in, the same out.
+
+    The others get at most ``NOT_ON_TOP``. ``_apply_non_overlapping_constraints`` of the official code.
+    """
+    if len(logits_NHW) < 2:
+        return logits_NHW
+    top_HW = logits_NHW.argmax(0)
+    mine_NHW = top_HW == torch.arange(len(logits_NHW), device=logits_NHW.device)[:, None, None]
+    return torch.where(mine_NHW, logits_NHW, logits_NHW.clamp(max=NOT_ON_TOP))

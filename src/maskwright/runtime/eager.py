@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from maskwright.config import SIZE_MULTIPLE, EfficientNetConfig, ModelConfig
+from maskwright.model.candidates import Chosen
 from maskwright.model.mask_decoder import ImageFeatures
+from maskwright.model.memory_bank import MemoryBank
 from maskwright.model.prompt_encoder import PromptTensors
-from maskwright.model.sam2 import SAM2, Decoded
+from maskwright.model.sam2 import SAM2, Decoded, Slots
+from maskwright.runtime.protocol import Moment
 from maskwright.runtime.select import Choice
 
 _SAMPLES = 256
@@ -56,17 +59,56 @@ class Eager:
 
     @torch.inference_mode()
     def encode_image(self, pixels_B3HW: Tensor) -> ImageFeatures:
-        """Features that pictures are decoded from: without memory, in the compute dtype."""
         with self._precision():
             features = self._network.encode_image(pixels_B3HW.to(self.device))
-            features = self._network.without_memory(features)
-        return ImageFeatures(*(level.to(self.dtype) for level in features))
+        return self._stored(features)
+
+    @torch.inference_mode()
+    def without_memory(self, features: ImageFeatures) -> ImageFeatures:
+        return self._stored(self._network.without_memory(features))
 
     @torch.inference_mode()
     def decode(self, features: ImageFeatures, prompts: PromptTensors) -> Decoded:
         with self._precision():
             decoded = self._network.decode(features, self._here(prompts))
         return Decoded(*(part.float() for part in decoded))
+
+    @torch.inference_mode()
+    def adopt(self, features: ImageFeatures, masks_OHW: Tensor) -> Chosen:
+        with self._precision():
+            chosen = self._network.adopt(features, masks_OHW.to(self.device))
+        return Chosen(*(part.float() for part in chosen))
+
+    @torch.inference_mode()
+    def recall(
+        self, features: ImageFeatures, bank: MemoryBank, now: Moment, *, masked: bool
+    ) -> ImageFeatures:
+        direction = torch.tensor(now.direction, device=self.device)
+        span = torch.tensor(float(now.pointer_span), device=self.device)
+        frame_O = now.frame_O.to(self.device)
+        with self._precision():
+            recalled = self._network.recall(features, bank, frame_O, direction, span, masked=masked)
+        return self._stored(recalled)
+
+    @torch.inference_mode()
+    def remember(
+        self,
+        features: ImageFeatures,
+        chosen: Chosen,
+        bank: MemoryBank,
+        slots: Slots,
+        frame_O: Tensor,
+        prompted_O: Tensor,
+        binary_O: Tensor,
+    ) -> None:
+        place = Slots(*(part.to(self.device) for part in slots))
+        about = (part.to(self.device) for part in (frame_O, prompted_O, binary_O))
+        with self._precision():
+            self._network.remember(features, chosen, bank, place, *about)
+
+    def _stored(self, features: ImageFeatures) -> ImageFeatures:
+        """Features in the compute dtype."""
+        return ImageFeatures(*(level.to(self.dtype) for level in features.levels), features.presence_B)
 
     def _here(self, prompts: PromptTensors) -> PromptTensors:
         """The same prompts on this runtime's device."""

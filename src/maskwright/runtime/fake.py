@@ -1,18 +1,23 @@
 """A runtime without weights, for tests of everything that is built on one.
 
 It draws instead of thinking: a disc around every positive click, minus discs around negative ones, the
-inside of a box, a mask prompt as it is. The same prompts give the same masks, at once.
+inside of a box, a mask prompt as it is. In video an object stays where it was last remembered, and is gone in
+frames that are black. The same prompts give the same masks, at once.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from maskwright.config import PRESETS, ModelConfig
+from maskwright.model.candidates import Chosen
 from maskwright.model.mask_decoder import ImageFeatures
+from maskwright.model.memory_bank import EMPTY, MemoryBank
 from maskwright.model.prompt_encoder import BOX_END, BOX_START, NEGATIVE, POSITIVE, PromptTensors
-from maskwright.model.sam2 import Decoded
+from maskwright.model.sam2 import Decoded, Slots
+from maskwright.runtime.protocol import Moment
 
 RADII = (0.10, 0.05, 0.10, 0.20)
 """Radius of the disc in each of the four masks, as a share of the picture's side."""
@@ -20,6 +25,8 @@ SCORES = (0.85, 0.70, 0.90, 0.80)
 """Predicted IoU of the four masks: the middle candidate is the best."""
 LOGIT = 8.0
 """Logit inside a drawing; outside it is the negative."""
+_CELLS = 16
+"""Cells of the mask grid for each place of the stride-16 grid, which a memory has room for."""
 
 
 class Fake:
@@ -45,22 +52,77 @@ class Fake:
         return torch.float32
 
     def encode_image(self, pixels_B3HW: Tensor) -> ImageFeatures:
-        """Features of the right shapes; every number is the mean of its picture."""
+        """Features of the right shapes: nothing in the first 16 channels of stride 16, else the mean."""
         self.encoded += len(pixels_B3HW)
         width, grid = self._config.width, self._config.grid
         mean_B111 = pixels_B3HW.mean((1, 2, 3), keepdim=True)
         shapes = ((width, grid), (width // 4, 2 * grid), (width // 8, 4 * grid))
         low, mid, high = (mean_B111.expand(-1, channels, side, side).clone() for channels, side in shapes)
+        low[:, :_CELLS] = 0
         return ImageFeatures(low, mid, high)
+
+    def without_memory(self, features: ImageFeatures) -> ImageFeatures:
+        """The same: drawings need no memory."""
+        return features
 
     def decode(self, features: ImageFeatures, prompts: PromptTensors) -> Decoded:
         batch, num = prompts.labels_BPK.shape[:2]
         self.decoded += batch * num
         inside_BPMHW = torch.stack([self._draw(prompts, radius) for radius in RADII], dim=2)
+        inside_BPMHW |= _remembered(features.low_BCHW)[:, None, None]
         logits_BPMHW = torch.where(inside_BPMHW, LOGIT, -LOGIT)
         iou_BPM = torch.tensor(SCORES).expand(batch, num, -1).clone()
         pointers_BPMC = torch.zeros(batch, num, len(RADII), self._config.width)
-        return Decoded(logits_BPMHW, iou_BPM, pointers_BPMC, torch.full((batch, num), LOGIT))
+        black_B1 = features.high_BCHW[:, :1, 0, 0] <= _black(self._config)
+        score_BP = torch.where(black_B1, -LOGIT, LOGIT).expand(batch, num).clone()
+        return Decoded(logits_BPMHW, iou_BPM, pointers_BPMC, score_BP)
+
+    def adopt(self, features: ImageFeatures, masks_OHW: Tensor) -> Chosen:
+        num = len(masks_OHW)
+        logits_OHW = F.avg_pool2d(masks_OHW[:, None].float(), 4)[:, 0] * (2 * LOGIT) - LOGIT
+        there_O = masks_OHW.flatten(1).any(1)
+        pointers_OC = torch.zeros(num, self._config.width)
+        return Chosen(logits_OHW, torch.ones(num), pointers_OC, torch.where(there_O, LOGIT, -LOGIT))
+
+    def recall(
+        self, features: ImageFeatures, bank: MemoryBank, now: Moment, *, masked: bool
+    ) -> ImageFeatures:
+        """Features whose first 16 channels hold the mask of each object's latest memory."""
+        grid, num = self._config.grid, len(bank.frames_OS)
+        age_OS = (now.frame_O[:, None] - bank.frames_OS) * now.direction
+        never = torch.iinfo(torch.int64).max
+        latest_O = torch.where((bank.frames_OS != EMPTY) & (age_OS >= 0), age_OS, never).argmin(1)
+        mask_OID = bank.memories_OSID[torch.arange(num), latest_O, :, :_CELLS].float()
+        low_OCHW = features.low_BCHW.expand(num, -1, -1, -1).clone()
+        low_OCHW[:, :_CELLS] = mask_OID.transpose(1, 2).unflatten(2, (grid, grid))
+        return ImageFeatures(low_OCHW, *(level.expand(num, -1, -1, -1) for level in features.levels[1:]))
+
+    def remember(
+        self,
+        features: ImageFeatures,
+        chosen: Chosen,
+        bank: MemoryBank,
+        slots: Slots,
+        frame_O: Tensor,
+        prompted_O: Tensor,
+        binary_O: Tensor,
+    ) -> None:
+        """Store the mask itself: 16 cells of the mask grid for each place of the memory."""
+        at, pointer_at = (slots.rows_O, slots.memory_O), (slots.rows_O, slots.pointer_O)
+        seen_OHW = torch.where(chosen.logits_OHW > 0, LOGIT, -LOGIT)
+        absent_O = chosen.object_score_O <= 0
+        kept_O = bank.memories_OSID[slots.rows_O, 0]
+        memory_OID = F.pixel_unshuffle(seen_OHW[:, None], 4).flatten(2).transpose(1, 2)
+        memory_OID = F.pad(memory_OID, (0, self._config.memory_width - _CELLS)).to(kept_O.dtype)
+        bank.memories_OSID.index_put_(at, torch.where(absent_O[:, None, None], kept_O, memory_OID))
+        for part, where, value in (
+            (bank.frames_OS, at, frame_O),
+            (bank.prompted_OS, at, prompted_O),
+            (bank.pointers_OPC, pointer_at, chosen.pointers_OC),
+            (bank.pointer_frames_OP, pointer_at, frame_O),
+            (bank.pointer_prompted_OP, pointer_at, prompted_O),
+        ):
+            part.index_put_(where, value)
 
     def fingerprint(self) -> str:
         return f"fake-{self._config.name}"
@@ -92,3 +154,15 @@ class Fake:
         cells_S = self._cells()
         within_BP2S = (cells_S >= start_BP2[..., None]) & (cells_S < end_BP2[..., None])
         return within_BP2S[:, :, 1, :, None] & within_BP2S[:, :, 0, None, :]
+
+
+def _remembered(low_BCHW: Tensor) -> Tensor:
+    """What ``recall`` put into the features: bool (B, H, W) on the mask grid."""
+    cells_BCHW = low_BCHW[:, :_CELLS].float()
+    return F.pixel_shuffle(cells_BCHW, 4)[:, 0] > 0
+
+
+def _black(config: ModelConfig) -> float:
+    """Mean of a black picture after normalisation, and a little more."""
+    pairs = list(zip(config.pixel_mean, config.pixel_std, strict=True))
+    return sum(-mean / std for mean, std in pairs) / len(pairs) + 0.01

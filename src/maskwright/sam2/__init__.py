@@ -20,7 +20,7 @@ from maskwright.errors import StateError
 
 __all__ = ["install"]
 
-MODULES = ("build_sam", "sam2_image_predictor")
+MODULES = ("build_sam", "sam2_image_predictor", "sam2_video_predictor")
 """Modules of the official package that are offered."""
 
 
@@ -50,7 +50,7 @@ class _Guard:
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname.startswith("sam2.") and sys.modules.get("sam2") is sys.modules[__name__]:
-            offered = " and ".join(f"sam2.{name}" for name in MODULES)
+            offered = ", ".join(f"sam2.{name}" for name in MODULES)
             raise ModuleNotFoundError(
                 f"{fullname} is not yet available in maskwright, which offers {offered}", name=fullname
             )

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from maskwright.config import ModelConfig
-from maskwright.errors import NotAvailableError
 from maskwright.model.sam2 import SAM2
 from maskwright.runtime.select import available_devices, choose
 from maskwright.sam2.base import SAM2Base
 from maskwright.sam2.configs import settings
+from maskwright.sam2.sam2_video_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
 from maskwright.weights import catalog, fetch
 from maskwright.weights.load import build, load_checkpoint
 
@@ -67,26 +68,51 @@ def build_sam2_hf(model_id: str, **kwargs: Any) -> SAM2Base:
     return build_sam2(config_file=row.name, ckpt_path=fetch.locate(row.name), **kwargs)
 
 
-def build_sam2_video_predictor(*args: Any, **kwargs: Any) -> None:
-    """Not offered yet.
+def build_sam2_video_predictor(
+    config_file: str,
+    ckpt_path: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "cuda",
+    mode: str = "eval",
+    hydra_overrides_extra: Sequence[str] = (),
+    apply_postprocessing: bool = True,
+    vos_optimized: bool = False,
+    **kwargs: Any,
+) -> SAM2VideoPredictor:
+    """A predictor for videos.
+
+    Args:
+        config_file: As for :func:`build_sam2`, like the following ones.
+        ckpt_path: See there.
+        device: See there.
+        mode: See there.
+        hydra_overrides_extra: See there; also ``++model.fill_hole_area=``, ``++model.non_overlap_masks=``,
+            ``++model.add_all_frames_to_correct_as_cond=``, ``++model.clear_non_cond_mem_around_input=`` and
+            ``++model.binarize_mask_from_pts_for_mem_enc=``.
+        apply_postprocessing: Also fill holes of up to 8 cells and remember clicked masks as 0 and 1.
+        vos_optimized: Accepted; there is nothing to compile here.
+        kwargs: Ignored, as in the official function.
 
     Raises:
-        NotAvailableError: always.
+        UnknownModelError: no such configuration.
+        NotAvailableError: another override.
+        CheckpointError: the file is unreadable or of another network than the configuration.
     """
-    raise NotAvailableError(
-        "build_sam2_video_predictor is not yet available in maskwright; pictures are: use build_sam2"
-    )
+    chosen = settings(config_file, hydra_overrides_extra, apply_postprocessing=apply_postprocessing)
+    network = SAM2(chosen.config) if ckpt_path is None else _read(ckpt_path, chosen.config)
+    kind = SAM2VideoPredictorVOS if vos_optimized else SAM2VideoPredictor
+    model = kind(network, dynamic_multimask_via_stability=chosen.dynamic_multimask, **asdict(chosen.video))
+    return model.to(_device(device)).train(mode != "eval")
 
 
-def build_sam2_video_predictor_hf(*args: Any, **kwargs: Any) -> None:
-    """Not offered yet.
+def build_sam2_video_predictor_hf(model_id: str, **kwargs: Any) -> SAM2VideoPredictor:
+    """A predictor by its Hugging Face repository; fetched on first use.
 
     Raises:
-        NotAvailableError: always.
+        UnknownModelError: not one of the eight official repositories.
+        DownloadError: the checkpoint is neither here nor can it be fetched.
     """
-    raise NotAvailableError(
-        "build_sam2_video_predictor_hf is not yet available in maskwright; pictures are: use build_sam2_hf"
-    )
+    row = catalog.find(model_id)
+    return build_sam2_video_predictor(config_file=row.name, ckpt_path=fetch.locate(row.name), **kwargs)
 
 
 def _read(path: str | os.PathLike[str], config: ModelConfig) -> SAM2:

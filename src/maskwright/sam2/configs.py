@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from maskwright.config import PRESETS, ModelConfig
@@ -17,14 +17,32 @@ logger = logging.getLogger(__name__)
 _DECODER = "model.sam_mask_decoder_extra_args.dynamic_multimask"
 _OVERRIDE = re.compile(r"\s*(?:\+\+|\+)?(?P<key>[A-Za-z_][\w.]*)\s*=\s*(?P<value>.*?)\s*")
 
+HOLE_AREA = 8
+"""Cells of the low-resolution mask: what ``apply_postprocessing`` fills in video."""
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """Arguments of ``SAM2VideoPredictor``, under their official names."""
+
+    fill_hole_area: int = 0
+    non_overlap_masks: bool = False
+    clear_non_cond_mem_around_input: bool = False
+    add_all_frames_to_correct_as_cond: bool = False
+    binarize_mask_from_pts_for_mem_enc: bool = False
+
 
 @dataclass(frozen=True)
 class Settings:
     """What a configuration name and its overrides amount to."""
 
     config: ModelConfig
+    video: VideoSettings = VideoSettings()
     dynamic_multimask: bool = False
     """Answer ``multimask_output=False`` with the best of three masks where the single one is not stable."""
+
+
+_VIDEO = tuple(field.name for field in fields(VideoSettings))
 
 
 def preset(config_file: str) -> ModelConfig:
@@ -47,7 +65,7 @@ def settings(config_file: str, overrides: Sequence[str], *, apply_postprocessing
 
     Raises:
         UnknownModelError: an unknown configuration.
-        NotAvailableError: an override other than the input size and the stability rule.
+        NotAvailableError: an override other than input size, stability rule and video options.
         InputError: an override that is malformed.
     """
     result = Settings(preset(config_file))
@@ -58,7 +76,9 @@ def settings(config_file: str, overrides: Sequence[str], *, apply_postprocessing
     defaults = _with_stability(result, 0.05, 0.98)
     if result.config != PRESETS[result.config.name].at(result.config.image_size):
         logger.warning("apply_postprocessing=True sets the stability rule back; pass False to override it")
-    return replace(defaults, dynamic_multimask=True)
+    # Of these two the official function puts its own values last as well.
+    video = replace(result.video, fill_hole_area=HOLE_AREA, binarize_mask_from_pts_for_mem_enc=True)
+    return replace(defaults, dynamic_multimask=True, video=video)
 
 
 def _apply(current: Settings, override: str) -> Settings:
@@ -75,8 +95,14 @@ def _apply(current: Settings, override: str) -> Settings:
         return _with_stability(current, _number(override, value, float), config.stability_threshold)
     if key == f"{_DECODER}_stability_thresh":
         return _with_stability(current, config.stability_delta, _number(override, value, float))
+    name = key.removeprefix("model.")
+    if name == "fill_hole_area":
+        return replace(current, video=replace(current.video, fill_hole_area=_number(override, value, int)))
+    if name in _VIDEO:
+        return replace(current, video=replace(current.video, **{name: _flag(override, value)}))
     raise NotAvailableError(
-        f"the override {override!r} is not available; model.image_size and {_DECODER}_* are: leave it out"
+        f"the override {override!r} is not available; model.image_size, {_DECODER}_*, "
+        f"{', '.join(f'model.{known}' for known in _VIDEO)} are: leave it out"
     )
 
 

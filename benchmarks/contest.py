@@ -1,0 +1,109 @@
+"""What the benchmarks beside other implementations share: a process for each of them, weights, statistics."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from maskwright.config import PRESETS
+from maskwright.sam2.build_sam import build_sam2
+
+HERE = Path(__file__).parent
+SHORT = {"tiny": "t", "small": "s", "base+": "b+", "large": "l"}
+
+
+class Worker:
+    """The other end of image_worker.py or video_worker.py."""
+
+    def __init__(self, python: str, script: str, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [python, str(HERE / script), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("a worker ended early; its own message stands above")
+        reply: dict[str, Any] = json.loads(line)
+        return reply
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that every such benchmark has."""
+    official = [name for name in PRESETS if name != "nano"]
+    parser.add_argument("--model", default="sam2.1-tiny", choices=official)
+    parser.add_argument("--checkpoint", type=Path, help="official .pt file; default: fixed random weights")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--reference-python", default=os.environ.get("MASKWRIGHT_REFERENCE_PYTHON"))
+    parser.add_argument(
+        "--reference-shim",
+        default=os.environ.get("MASKWRIGHT_REFERENCE_SHIM"),
+        help="Python file to run there before sam2 is imported, e.g. to make torchvision importable",
+    )
+    parser.add_argument("--output", type=Path, default=HERE / "results")
+
+
+def config_file_of(model: str) -> str:
+    """The official configuration file of a catalogue name."""
+    series, _, size = model.partition("-")
+    return f"configs/{series}/{series}_hiera_{SHORT[size]}.yaml"
+
+
+def save_random_weights(config_file: str, path: Path) -> None:
+    """An official checkpoint, each weight drawn from its name: logits of a usual size, masks of noise."""
+    state = build_sam2(config_file, device="cpu").state_dict()
+    for name, value in state.items():
+        generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+        noise = torch.randn(value.shape, generator=generator)
+        if name.endswith(".weight") and value.dim() >= 2:
+            noise /= math.sqrt(value[0].numel())
+        elif name.endswith((".weight", ".gamma")):
+            noise = 0.8 + 0.1 * noise
+        else:
+            noise *= 0.1 if name.endswith(".bias") else 0.5
+        state[name] = noise
+    torch.save({"model": state}, path)
+
+
+def start_workers(options: argparse.Namespace, script: str, *arguments: str) -> dict[str, Worker]:
+    """Ours first; the reference for parity is the last of the rest."""
+    shared = [*arguments, "--device", options.device, "--threads", str(options.threads)]
+    workers = {"maskwright": Worker(sys.executable, script, "maskwright", *shared)}
+    if importlib.util.find_spec("transformers"):
+        workers["transformers"] = Worker(sys.executable, script, "transformers", *shared)
+    if options.reference_python:
+        before = (
+            ["--run-before", str(Path(options.reference_shim).resolve())] if options.reference_shim else []
+        )
+        workers["official"] = Worker(options.reference_python, script, "official", *shared, *before)
+    return workers
+
+
+def spread(values: list[float]) -> tuple[float, float]:
+    """Median and 95th percentile."""
+    return statistics.median(values), float(np.percentile(values, 95))

@@ -1,0 +1,122 @@
+"""The two values that flow through video: a :class:`Frame` goes in, a :class:`TrackedFrame` comes out.
+
+Shapes: N objects, (h, w) the frame, m the side of the low-resolution masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from maskwright.errors import InputError
+from maskwright.types import BoolArray, ByteArray, FloatArray, IntArray, Size
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a video."""
+
+    index: int
+    """Number of the frame in its source, from 0."""
+    image: ByteArray
+    """(h, w, 3) uint8 RGB, upright."""
+    time: float | None = None
+    """Seconds from the start of the source, where it knows."""
+
+    @property
+    def size(self) -> Size:
+        """Height and width in pixels."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedObject:
+    """One object in one frame."""
+
+    id: int
+    """The number that the caller gave it."""
+    bitmap: BoolArray
+    """(h, w) bool: True on the object."""
+    score: float
+    """IoU with the true mask that the model predicts, 0..1."""
+    object_score: float
+    """Logit that the object is in the frame; above 0 it is."""
+    box: tuple[float, float, float, float]
+    """Smallest box, xyxy with x1, y1 exclusive; zeros where nothing is seen."""
+    area: int
+    """Pixels of the mask."""
+
+    @property
+    def visible(self) -> bool:
+        """Whether the object is in the frame; otherwise it is occluded or outside."""
+        return self.object_score > 0
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedFrame:
+    """The objects of one frame, in the order in which they were added."""
+
+    index: int
+    """Number of the frame in its source, or of the push, from 0."""
+    ids: tuple[int, ...]
+    """The numbers that the caller gave the objects."""
+    bitmaps: BoolArray
+    """(N, h, w) bool: True on the object."""
+    scores: FloatArray
+    """(N,) float32: IoU with the true mask that the model predicts, 0..1."""
+    object_scores: FloatArray
+    """(N,) float32: logit that the object is in the frame; above 0 it is."""
+    boxes: FloatArray
+    """(N, 4) float32: smallest boxes, xyxy with x1, y1 exclusive; zeros where nothing is seen."""
+    areas: IntArray
+    """(N,) int64: pixels of each mask."""
+    logits: FloatArray
+    """(N, m, m) float32: low-resolution logits, (0, 0, 0) where they were not kept."""
+    time: float | None = None
+    """Seconds from the start of the source, where it knows."""
+    image: ByteArray | None = None
+    """(h, w, 3) uint8 RGB, or None where it was not kept."""
+    prompted: frozenset[int] = frozenset()
+    """Numbers of the objects that the caller prompted in this frame."""
+
+    @property
+    def visible(self) -> BoolArray:
+        """(N,) bool: True for objects that are in the frame, False for occluded ones."""
+        seen: BoolArray = self.object_scores > 0
+        return seen
+
+    @property
+    def size(self) -> Size:
+        """Height and width in pixels."""
+        return self.bitmaps.shape[1], self.bitmaps.shape[2]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[TrackedObject]:
+        return (self._row(row) for row in range(len(self.ids)))
+
+    def __contains__(self, object_id: int) -> bool:
+        return object_id in self.ids
+
+    def __getitem__(self, object_id: int) -> TrackedObject:
+        """One object by the number that the caller gave it.
+
+        Raises:
+            InputError: the object is not in this frame.
+        """
+        if object_id not in self.ids:
+            known = ", ".join(map(str, self.ids)) or "none"
+            raise InputError(f"there is no object {object_id} in frame {self.index}; there are: {known}")
+        return self._row(self.ids.index(object_id))
+
+    def _row(self, row: int) -> TrackedObject:
+        x0, y0, x1, y1 = self.boxes[row].tolist()
+        return TrackedObject(
+            self.ids[row],
+            self.bitmaps[row],
+            float(self.scores[row]),
+            float(self.object_scores[row]),
+            (x0, y0, x1, y1),
+            int(self.areas[row]),
+        )

@@ -1,0 +1,1 @@
+"""Following objects through video: memories, policy, sessions to push frames to, runs over a source."""

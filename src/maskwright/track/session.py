@@ -1,0 +1,468 @@
+"""A session follows objects through frames that are pushed to it, one after the other."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maskwright.errors import InputError, StateError
+from maskwright.frames import Frame, TrackedFrame
+from maskwright.io.images import ImageSource, read_image
+from maskwright.model.candidates import Chosen
+from maskwright.model.mask_decoder import ImageFeatures
+from maskwright.pixels.preprocess import preprocess
+from maskwright.pixels.rgb import to_uint8
+from maskwright.runtime.protocol import Moment, Runtime
+from maskwright.track import ask, snapshot, step
+from maskwright.track.memories import Memories, Memory
+from maskwright.track.objects import FollowedObject, ObjectId, Objects, Slot, checked_id
+from maskwright.track.options import TrackOptions
+from maskwright.track.present import cleaned, present
+from maskwright.track.visited import Answer, Visited
+from maskwright.types import Prompt, Size
+
+
+class Session:
+    """Follows objects through frames: push a frame, prompt objects in it, push the next.
+
+    Memory is bounded: it grows with the number of objects and of prompted frames, never with the number of
+    frames. Use as a context manager, or call :meth:`close`. Not thread-safe; many sessions may share a model.
+    """
+
+    def __init__(self, runtime: Runtime, options: TrackOptions | None = None) -> None:
+        self._runtime = runtime
+        self.options = options or TrackOptions()
+        self._closed = False
+        self._start()
+
+    def _start(self) -> None:
+        self._direction = 1
+        self._size: Size | None = None
+        self._objects = Objects()
+        self._memories = Memories(
+            self._runtime,
+            max_prompts=self.options.max_prompts,
+            dtype=snapshot.DTYPES[self.options.memory_dtype],
+        )
+        self._now: Visited | None = None
+        self._before: deque[Visited] = deque(maxlen=self.options.rewind)
+        self._next_tick = 0
+        self._next_index = 0
+        self._opening: dict[tuple[int, int], Memory] | None = None
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Numbers of the objects, in the order in which they were added."""
+        return self._objects.ids
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of memories held: depends on the number of objects and prompts, not on that of frames."""
+        return self._memories.num_bytes
+
+    @property
+    def current(self) -> TrackedFrame:
+        """The current frame again, with everything that prompts have changed since it was pushed.
+
+        Raises:
+            StateError: no frame was pushed yet.
+        """
+        return self._presented(self._visited(None))
+
+    @property
+    def addressable(self) -> tuple[int, ...]:
+        """Numbers of the frames that :meth:`prompt` can be asked about, the current one last."""
+        return tuple(one.frame.index for one in self._reachable())
+
+    @property
+    def runs_backward(self) -> bool:
+        """Whether frames are expected in descending order, after :meth:`turn_back`."""
+        return self._direction < 0
+
+    def push(self, frame: Frame | ImageSource) -> TrackedFrame:
+        """Go on to the next frame and find every object in it.
+
+        Args:
+            frame: A :class:`Frame`, or whatever ``MaskModel.embed`` takes; without a number of its own it
+                gets the next one.
+
+        Raises:
+            ImageError: the picture cannot be read.
+            InputError: it has another size than the frames before.
+            StateError: the session is closed.
+        """
+        self._advance(frame)
+        return self.current
+
+    def prompt(
+        self,
+        object_id: int,
+        prompt: ask.VideoPrompt,
+        *,
+        frame: int | None = None,
+        anchor: bool = True,
+    ) -> TrackedFrame:
+        """Say what an object is, or correct where it is: a new number adds an object.
+
+        Clicks and boxes for the same object in the same frame add up; a bitmap replaces them. A correction in
+        an earlier frame is carried forward: the object is followed anew through the frames since.
+
+        Args:
+            object_id: Any whole number.
+            prompt: Points, box, both, logits of an earlier mask, or the mask itself as bool (h, w).
+            frame: Number of the frame: the current one by default, or one of :attr:`addressable`.
+            anchor: Keep this frame in the object's memory for good. Otherwise a correction ages like any
+                other frame, as in the official predictor; an object's first prompt always stays.
+
+        Returns:
+            The frame that was prompted, with all objects in it.
+
+        Raises:
+            StateError: no frame was pushed yet, or the session is closed.
+            InputError: the frame is not addressable (any more).
+            PromptError: malformed, or outside the frame.
+        """
+        visited = self._visited(frame)
+        self._ask(checked_id(object_id), prompt, visited, anchor=anchor)
+        return self._presented(visited)
+
+    def push_prompted(
+        self, frame: Frame | ImageSource, prompts: Mapping[ObjectId, ask.VideoPrompt]
+    ) -> TrackedFrame:
+        """:meth:`push` a frame and :meth:`prompt` objects in it, presented once."""
+        self._advance(frame)
+        visited = self._visited(None)
+        for number, prompt in prompts.items():
+            self._ask(number, prompt, visited)
+        return self._presented(visited)
+
+    def remove(self, object_id: int) -> None:
+        """Stop following an object and forget it.
+
+        Raises:
+            InputError: there is no such object.
+        """
+        self._check_open()
+        number = self._objects[object_id].id
+        last = Slot(self._memories.num_objects - 1)
+        self._memories.remove(self._objects.remove(number, last))
+        for visited in self._reachable():
+            visited.forget(number)
+
+    def reset(self) -> None:
+        """Forget every object and frame; the next frame may have another size."""
+        self._check_open()
+        self._start()
+
+    def close(self) -> None:
+        """Release everything held. Closing twice is fine."""
+        self._start()
+        self._closed = True
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a snapshot, whole or not at all; ``MaskModel.load_session`` continues from it, bit for bit.
+
+        Raises:
+            OutputError: it could not be written.
+            StateError: the session is closed.
+        """
+        self._check_open()
+        saved = snapshot.Saved(
+            memories=self._memories.state(),
+            objects={one.id: (one.slot, one.not_remembered) for one in self._objects},
+            visited=self._reachable(),
+            opening=self._opening,
+            direction=self._direction,
+            next_tick=self._next_tick,
+            next_index=self._next_index,
+        )
+        return snapshot.write(path, saved, self.options, self._runtime)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], runtime: Runtime, options: TrackOptions | None = None
+    ) -> Session:
+        """Continue from what :meth:`save` wrote, with the same weights.
+
+        Args:
+            path: The snapshot.
+            runtime: What runs.
+            options: Only needed for a policy of one's own, which a snapshot cannot hold; all others must be
+                those of the snapshot.
+
+        Raises:
+            InputError: no such file, another kind of file, or one of another model or other options.
+        """
+        saved, kept = snapshot.read(path, runtime, options)
+        session = cls(runtime, kept)
+        if saved.objects:
+            session._memories.load_state(saved.memories)
+        for number, (slot, not_remembered) in saved.objects.items():
+            session._objects.add(ObjectId(number), Slot(slot)).not_remembered = not_remembered
+        if saved.visited:
+            *before, session._now = saved.visited
+            session._before.extend(before)
+            session._size = session._now.frame.size
+        session._opening = saved.opening
+        session._direction = saved.direction
+        session._next_tick, session._next_index = saved.next_tick, saved.next_index
+        return session
+
+    def _advance(self, frame: Frame | ImageSource) -> None:
+        """:meth:`push` without presenting the result."""
+        self._check_open()
+        pushed = self._numbered(frame)
+        if self._size is not None and pushed.size != self._size:
+            (h, w), (old_h, old_w) = pushed.size, self._size
+            raise InputError(
+                f"frame {pushed.index} is {w} x {h} pixels, the frames before were {old_w} x {old_h}; "
+                "a session takes frames of one size: reset it, or scale the frames"
+            )
+        self._leave_current()
+        self._size = pushed.size
+        self._now = Visited(pushed, self._next_tick)
+        self._next_tick += self._direction
+        self._next_index = pushed.index + self._direction
+        self._follow(self._now, list(self._objects))
+
+    def _leave_current(self) -> None:
+        """Write what was found in the current frame into the memory, now that no prompt can change it."""
+        if self._now is not None:
+            self._remember(self._now)
+            self._now.features = None
+            self._before.append(self._now)
+            self._now = None
+
+    def keep_opening(self) -> None:
+        """Keep the memories of the first frames aside, for :meth:`turn_back`; before the first push."""
+        self._opening = {}
+
+    def turn_back(self) -> None:
+        """Let time run backward from before the first frame, as where the official predictor goes in reverse.
+
+        Then the frames after the first one are the recent past, as they were found on the way forward.
+        """
+        self._leave_current()
+        self._before.clear()
+        self._direction, self._next_tick = -1, -1
+        opening = self._opening or {}
+        num_memories = self._runtime.config.num_memories - 1
+        for one in self._objects:
+            prompted = {frame: True for frame, kept in self._memories.frames(one.slot).items() if kept}
+            recent = {tick: False for number, tick in opening if number == one.id and tick not in prompted}
+            near = {tick: False for tick in recent if tick < num_memories}
+            missing = self._memories.keep_only(one.slot, {**prompted, **near}, {**prompted, **recent})
+            for tick in missing:
+                self._memories.restore(
+                    one.slot,
+                    tick,
+                    opening[one.id, tick],
+                    as_memory=False if tick in near else None,
+                    as_pointer=False,
+                    direction=-1,
+                )
+        self._opening = None
+
+    def _ask(
+        self, number: ObjectId, prompt: ask.VideoPrompt, visited: Visited, *, anchor: bool = True
+    ) -> None:
+        """:meth:`prompt` without presenting the result."""
+        checked = ask.checked(prompt, visited.frame.size, self._runtime.config)
+        if number in self._objects:
+            self._answer(self._objects[number], checked, visited, anchor=anchor)
+            return
+        one = self._objects.add(number, Slot(self._memories.add()))
+        try:
+            self._answer(one, checked, visited, anchor=anchor)
+        except BaseException:
+            self.remove(number)
+            raise
+
+    def _answer(self, one: FollowedObject, asked: ask.Checked, visited: Visited, *, anchor: bool) -> None:
+        earlier = visited.answers.get(one.id)
+        followed = earlier is not None and earlier.followed
+        visited.clocks.setdefault(one.id, self._clock(one, visited.tick))
+        side = self._runtime.config.image_size
+        prompt: Prompt | None = None
+        mask_1HW: Tensor | None
+        if isinstance(asked, Prompt):
+            prompt = ask.together(visited.prompts.get(one.id), asked)
+            mask_1HW = ask.mask_alone(prompt, side)
+        else:
+            mask_1HW = ask.bitmap_at_input_size(asked, side)
+        if mask_1HW is not None:
+            chosen = self._runtime.adopt(self._features(visited), mask_1HW)
+        else:
+            assert prompt is not None
+            chosen = self._answered(one, prompt, visited)
+        shown = cleaned(chosen.logits_OHW, self.options)
+        visited.prompts.pop(one.id, None)
+        if prompt is not None:
+            visited.prompts[one.id] = prompt
+        visited.answers[one.id] = Answer(
+            chosen._replace(logits_OHW=shown),
+            shown[0],
+            followed,
+            prompted=True,
+            anchor=anchor or not followed,
+        )
+        if visited is not self._now:
+            self._carry_forward(one, visited)
+
+    def _answered(self, one: FollowedObject, prompt: Prompt, visited: Visited) -> Chosen:
+        """The mask for everything that the object was prompted with in a frame.
+
+        Where the object was followed into the frame, its memories help; an object's first frame has none.
+        """
+        features, earlier = self._features(visited), visited.answers.get(one.id)
+        if earlier is not None and earlier.followed:
+            now = self._moment([one], visited)
+            seen = step.recalled(self._runtime, features, self._memories, [one.slot], now)
+        else:
+            seen = self._runtime.without_memory(features)
+        previous_HW = None if earlier is None else earlier.shown_HW
+        if prompt.mask is not None:
+            previous_HW = torch.from_numpy(np.array(prompt.mask.logits))
+        asked = ask.in_model_frame(prompt, visited.frame.size, self._runtime.config)
+        return step.answer(self._runtime, seen, asked, previous_HW, self.options.policy)
+
+    def _carry_forward(self, one: FollowedObject, visited: Visited) -> None:
+        """Follow one object anew from an earlier frame that it was prompted in up to the current one."""
+        assert self._now is not None
+        self._remember(visited, [one])
+        since = [other for other in self._before if _later(other.tick, visited.tick, self._direction)]
+        for other in [*since, self._now]:
+            if one.id in other.answers and other.answers[one.id].prompted:
+                continue
+            self._follow(other, [one])
+            if other is not self._now:
+                self._remember(other, [one])
+                other.features = None
+        visited.features = None
+
+    def _follow(self, visited: Visited, objects: list[FollowedObject]) -> None:
+        """Find objects in a frame from what is remembered of them."""
+        if not objects:
+            return
+        by_row = sorted(objects, key=lambda one: one.slot)
+        for one in by_row:
+            visited.clocks.setdefault(one.id, self._clock(one, visited.tick))
+        chosen = step.follow(
+            self._runtime,
+            self._features(visited),
+            self._memories,
+            [one.slot for one in by_row],
+            self._moment(by_row, visited),
+            self.options.policy,
+        )
+        shown = cleaned(chosen.logits_OHW, self.options)
+        found = {
+            one.id: Answer(part, shown[row], followed=True)
+            for row, (one, part) in enumerate(zip(by_row, step.rows_of(chosen), strict=True))
+        }
+        visited.answers.update({one.id: found[one.id] for one in objects})
+
+    def _remember(self, visited: Visited, objects: list[FollowedObject] | None = None) -> None:
+        """Write a frame's answers into the memory: of all objects that have one, or of some."""
+        asked = [one for one in objects or self._objects if one.id in visited.answers]
+        kept = self._worth_keeping(asked, visited)
+        if not kept:
+            return
+        kept.sort(key=lambda one: one.slot)
+        answers = [visited.answers[one.id] for one in kept]
+        frames = [visited.clocks[one.id] for one in kept]
+        self._memories.write(
+            self._features(visited),
+            step.join([one.chosen for one in answers]),
+            [one.slot for one in kept],
+            frames,
+            prompted=[one.anchor for one in answers],
+            binary=[one.prompted for one in answers],
+            direction=self._direction,
+        )
+        if self._opening is not None and 0 <= visited.tick < self._runtime.config.num_pointers - 1:
+            for one, frame in zip(kept, frames, strict=True):
+                self._opening[one.id, frame] = self._memories.read(one.slot, frame)
+
+    def _worth_keeping(self, objects: list[FollowedObject], visited: Visited) -> list[FollowedObject]:
+        """Objects whose memory of a frame the policy keeps; the clocks of the others fall behind."""
+        if not objects:
+            return []
+        answers = [visited.answers[one.id] for one in objects]
+        verdict = self.options.policy.remembers(step.join([one.chosen for one in answers]))
+        if verdict is None:
+            return list(objects)
+        kept = []
+        for one, answered, good in zip(objects, answers, verdict, strict=True):
+            if good or answered.prompted:
+                kept.append(one)
+            elif visited is self._now:
+                one.not_remembered += 1
+        return kept
+
+    def _clock(self, one: FollowedObject, tick: int) -> int:
+        return tick - self._direction * one.not_remembered
+
+    def _moment(self, objects: Iterable[FollowedObject], visited: Visited) -> Moment:
+        span = self.options.pointer_span(self._runtime.config.num_pointers)
+        return step.moment([visited.clocks[one.id] for one in objects], self._direction, span)
+
+    def _features(self, visited: Visited) -> ImageFeatures:
+        """Features of a frame without memory: encoded when first needed, once."""
+        if visited.features is None:
+            config = self._runtime.config
+            pixels = preprocess(visited.frame.image, config.image_size, config.pixel_mean, config.pixel_std)
+            visited.features = self._runtime.encode_image(pixels[None])
+        return visited.features
+
+    def _presented(self, visited: Visited) -> TrackedFrame:
+        answers = {one.id: visited.answers[one.id] for one in self._objects if one.id in visited.answers}
+        return present(visited.frame, answers, self._runtime.config.mask_size, self.options)
+
+    def _numbered(self, frame: Frame | ImageSource) -> Frame:
+        if isinstance(frame, Frame):
+            return frame
+        return Frame(self._next_index, np.asarray(to_uint8(read_image(frame))))
+
+    def _reachable(self) -> list[Visited]:
+        """Frames that can be prompted, the current one last."""
+        return [*self._before, *([] if self._now is None else [self._now])]
+
+    def _visited(self, index: int | None) -> Visited:
+        """The frame that a prompt is about."""
+        self._check_open()
+        if self._now is None:
+            raise StateError("no frame was pushed yet; push one, then prompt objects in it")
+        if index is None or index == self._now.frame.index:
+            return self._now
+        for visited in self._before:
+            if visited.frame.index == index:
+                return visited
+        shown = ", ".join(map(str, self.addressable))
+        raise InputError(
+            f"frame {index} cannot be prompted (any more); the session still has: {shown} "
+            "(keep more with rewind=)"
+        )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StateError("the session is closed; open another one with model.session()")
+
+
+def _later(tick: int, than: int, direction: int) -> bool:
+    return (tick - than) * direction > 0
