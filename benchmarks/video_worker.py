@@ -46,10 +46,10 @@ class Maskwright:
         )
 
     def begin(self, frames: Path, boxes: list[list[float]]) -> np.ndarray:
-        from maskwright import Box
+        from maskwright import Box, TrackOptions
 
         self.files = iter(sorted(frames.glob("*.jpg")))
-        self.session = self.model.session()
+        self.session = self.model.session(TrackOptions(max_hole_area=0))
         self.session.push(_decoded(next(self.files)))
         for number, box in enumerate(boxes, start=1):
             tracked = self.session.prompt(number, Box(*box))
@@ -72,7 +72,7 @@ class Official:
             device=options.device,
             hydra_overrides_extra=[f"++model.image_size={options.size}"],
         )
-        self.predictor.fill_hole_area = 0  # its extension is missing where it was not compiled
+        self.predictor.fill_hole_area = 0  # the others do not; and its extension has to be compiled
 
     def begin(self, frames: Path, boxes: list[list[float]]) -> np.ndarray:
         state = self.predictor.init_state(str(frames))
@@ -110,7 +110,9 @@ class Transformers:
                 enable_temporal_pos_encoding_for_object_pointers=self.config.pointer_time,
             )
         )
-        model.load_state_dict(from_ours(checkpoint.state, "transformers"), strict=False)
+        report = model.load_state_dict(from_ours(checkpoint.state, "transformers"), strict=False)
+        assert not report.unexpected_keys, report.unexpected_keys
+        assert all("shared_image_embedding" in name for name in report.missing_keys), report.missing_keys
         self.model = model.eval().to(options.device)
 
     @torch.inference_mode()
@@ -120,7 +122,9 @@ class Transformers:
         pictures = [_decoded(path) for path in sorted(frames.glob("*.jpg"))]
         self.size = pictures[0].shape[:2]
         video = torch.stack([self._pixels(picture) for picture in pictures])
-        self.session = Sam2VideoInferenceSession(video, *self.size, inference_device=self.device)
+        self.session = Sam2VideoInferenceSession(
+            video, *self.size, inference_device=self.device, dtype=torch.float32
+        )
         h, w = self.size
         for number, box in enumerate(boxes, start=1):
             row = self.session.obj_id_to_idx(number)

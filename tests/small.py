@@ -25,7 +25,9 @@ SMALL = ModelConfig(
 def lively(config: ModelConfig = SMALL, seed: int = 1) -> SAM2:
     """A random network in which every weight matters: masks are neither empty nor full, memories count."""
     generator = torch.Generator().manual_seed(seed)
-    network = SAM2(config).eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = SAM2(config).eval()
     with torch.no_grad():
         for name, weight in network.named_parameters():
             noise = torch.randn(weight.shape, generator=generator)

@@ -101,6 +101,7 @@ def randomised(model: Any) -> Any:
                 fan_in = parameter[0].numel()
                 parameter.copy_(noise / fan_in**0.5)
         shared = model.shared_image_embedding.positional_embedding
+        shared.copy_(torch.randn(shared.shape, generator=generator))
         model.prompt_encoder.shared_embedding.positional_embedding.copy_(shared)  # one tensor in real files
     return model.eval()
 

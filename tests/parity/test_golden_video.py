@@ -40,14 +40,16 @@ class Case:
     num_frames: int
     forward: int
     """The last frame of the first propagation: not before the middle one."""
-    backward: int
+    again: int
+    """The last frame of the second one: the last of all where there is a way back, which looks at them."""
+    backward: int | None
     """The last frame of the way back."""
 
 
 CASES = {
-    "2.1 at 512 px": Case("configs/sam2.1/sam2.1_hiera_t.yaml", "video_sam2.1_t_512px", 512, 20, 19, 0),
-    "2.0 at 512 px": Case("configs/sam2/sam2_hiera_t.yaml", "video_sam2_t_512px", 512, 20, 17, 8),
-    "2.1 at 1024 px": Case("configs/sam2.1/sam2.1_hiera_t.yaml", "video_sam2.1_t_1024px", 1024, 8, 4, 2),
+    "2.1 at 512 px": Case("configs/sam2.1/sam2.1_hiera_t.yaml", "video_sam2.1_t_512px", 512, 20, 17, 19, 3),
+    "2.0 at 512 px": Case("configs/sam2/sam2_hiera_t.yaml", "video_sam2_t_512px", 512, 20, 11, 12, None),
+    "2.1 at 1024 px": Case("configs/sam2.1/sam2.1_hiera_t.yaml", "video_sam2.1_t_1024px", 1024, 8, 4, 7, 3),
 }
 
 
@@ -128,12 +130,11 @@ def test_every_step(case: Case, shared: Path, folder: Path) -> None:
     _, ids, masks = predictor.add_new_mask(state, middle, 3, mask)
     golden.check(f"mask{middle}_obj3", ids, masks)
 
-    visited = []
-    for frame, ids, masks in predictor.propagate_in_video(state, start_frame_idx=middle):
+    for frame, ids, masks in predictor.propagate_in_video(state, middle, case.again - middle):
         golden.check(f"refwd{frame}", ids, masks)
-        visited.append(frame)
+    if case.backward is None:
+        return
     way_back = predictor.propagate_in_video(state, middle, middle - case.backward, reverse=True)
     for frame, ids, masks in way_back:
         golden.check(f"rev{frame}", ids, masks)
-        visited.append(frame)
-    assert visited == [*range(middle, case.num_frames), *range(middle, case.backward - 1, -1)]
+    assert frame == case.backward

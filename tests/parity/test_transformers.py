@@ -120,7 +120,9 @@ def test_memory_attention(video_model: Any, pointers: int) -> None:
 def test_pointers(video_model: Any, pixels: Tensor) -> None:
     """Object pointers of visible and of vanished objects, as the video model stores them."""
     model = ours(video_model)
-    features = model.without_memory(ImageFeatures(*(level[:1] for level in model.encode_image(pixels))))
+    features = model.without_memory(
+        ImageFeatures(*(level[:1] for level in model.encode_image(pixels).levels))
+    )
     points = torch.rand(1, 6, 2, 2, generator=torch.Generator().manual_seed(8)) * SIZE
     labels = torch.tensor([1, NO_POINT]).expand(1, 6, 2)
     decoded = model.decode(features, PromptTensors(points, labels))

@@ -100,7 +100,7 @@ def theirs(
     ("version", "prompts", "reverse", "score_bias"),
     [
         ("2.1", {1: CLICK}, False, -0.3),
-        ("2.1", {1: CLICKS, 2: BOX}, False, -0.22),
+        ("2.1", {1: CLICKS, 2: BOX}, False, -0.25),
         ("2.1", {1: bitmap()}, True, -0.3),
         ("2.0", {1: CLICK, 2: BOX}, False, 0.2),
     ],
@@ -114,7 +114,7 @@ def test_tracks(version: str, prompts: dict[int, Any], reverse: bool, score_bias
     choice = choose("cpu", None)
     runtime = Eager(place(ours(their_model, config), choice), choice)
     seen: set[bool] = set()
-    assert min(np.abs(found.scores).min() for found in wanted) > 1e-3, "too close to call"
+    assert min(np.abs(found.scores).min() for found in wanted) > 0.02, "too close to call"
     with Session(runtime, TrackOptions(max_hole_area=0)) as session:
         for index, (logits, scores) in zip(order, wanted, strict=True):
             tracked = session.push_prompted(frames[index], prompts if index == order[0] else {})

@@ -31,9 +31,10 @@ from maskwright.facade import MaskModel
 from maskwright.runtime.fake import Fake
 from maskwright.sam2 import build_sam
 from maskwright.sam2.base import SAM2Base
-from maskwright.sam2.build_sam import build_sam2, build_sam2_hf, build_sam2_video_predictor
+from maskwright.sam2.build_sam import build_sam2, build_sam2_hf
 from maskwright.sam2.configs import preset, settings
 from maskwright.sam2.sam2_image_predictor import SAM2ImagePredictor
+from maskwright.sam2.sam2_video_predictor import SAM2VideoPredictor
 from maskwright.types import Box, Points
 
 TINY = "configs/sam2.1/sam2.1_hiera_t.yaml"
@@ -233,10 +234,6 @@ class TestModel:
         assert "no CUDA here: running on cpu instead of cuda" in caplog.text
         with pytest.raises(InputError, match="not available"):
             build_sam2(TINY, device="mps")
-
-    def test_video_is_not_offered_yet(self) -> None:
-        with pytest.raises(NotAvailableError, match="not yet available"):
-            build_sam2_video_predictor(TINY)
 
 
 class TestPredict:
@@ -497,8 +494,10 @@ class TestInstall:
         maskwright.sam2.install()
         import sam2.build_sam
         from sam2.sam2_image_predictor import SAM2ImagePredictor as Registered
+        from sam2.sam2_video_predictor import SAM2VideoPredictor as RegisteredForVideo
 
         assert Registered is SAM2ImagePredictor
+        assert RegisteredForVideo is SAM2VideoPredictor
         assert sam2.build_sam is build_sam
         assert sum(type(finder).__name__ == "_Guard" for finder in sys.meta_path) == 1
         with pytest.raises(ModuleNotFoundError, match=r"sam2\.prompts is not yet available in maskwright"):
@@ -527,8 +526,8 @@ def test_scripts_run_unchanged(tmp_path: Path) -> None:
     result = run("scripts/script.py", "--size", "3", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [
-        "sam2.modeling is not yet available in maskwright, which offers sam2.build_sam and "
-        "sam2.sam2_image_predictor",
+        "sam2.modeling is not yet available in maskwright, which offers sam2.build_sam, "
+        "sam2.sam2_image_predictor, sam2.sam2_video_predictor",
         "maskwright.sam2 (3, 20, 30) ['--size', '3'] a module beside the script",
     ]
 

@@ -22,7 +22,7 @@ def claim_all(slots: SlotMap, frames: range, *, prompted: tuple[int, ...] = ()) 
 
 
 @pytest.mark.parametrize("num_recent", [6, 15])
-@pytest.mark.parametrize("frames", [range(0, 50), range(50, -50, -1)], ids=["forward", "backward"])
+@pytest.mark.parametrize("frames", [range(50), range(50, -50, -1)], ids=["forward", "backward"])
 def test_the_ring_holds_the_latest_frames_and_the_prompted_one(num_recent: int, frames: range) -> None:
     slots = ring(num_recent)
     claim_all(slots, frames, prompted=(frames[0],))

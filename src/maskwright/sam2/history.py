@@ -7,6 +7,7 @@ object. Here the latest ones are kept in memory and the others in a temporary fi
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections import OrderedDict
 from typing import BinaryIO, NamedTuple
 
@@ -117,6 +118,7 @@ class History:
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="maskwright-history-")  # noqa: SIM115 (outlives this)
+                weakref.finalize(self, self._file.close)
             self._file.seek(place * self._record_bytes)
             self._file.write(b"".join(parts))
             self._file.flush()

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from maskwright import coords
 from maskwright.errors import PromptError
+from maskwright.model.prompt_encoder import BOX_END, BOX_START
 from maskwright.runtime.batching import ObjectPrompt, object_prompt
 from maskwright.types import FloatArray, IntArray, Size
 
@@ -49,6 +50,37 @@ def split_objects(
         masks_PHW = np.broadcast_to(masks_PHW, (num, mask_size, mask_size))
     parts = (points_PK2, labels_PK, boxes_P22, masks_PHW)
     return [object_prompt(*(None if part is None else part[row] for part in parts)) for row in range(num)]
+
+
+def corners_and_clicks(
+    points: npt.ArrayLike | None,
+    labels: npt.ArrayLike | None,
+    box: npt.ArrayLike | None,
+    *,
+    may_have_box: bool,
+) -> tuple[FloatArray, IntArray]:
+    """One object's prompt in a video frame: coordinates (K, 2) as given, box corners first, and labels (K,).
+
+    Raises:
+        PromptError: nothing given, points without labels, another count of them, a box that comes too late, or
+            numbers that are not finite.
+    """
+    if (points is None) != (labels is None):
+        raise PromptError("points and labels go together; pass both or neither")
+    if points is None and box is None:
+        raise PromptError("nothing to look for: pass points with labels, a box, or both")
+    xy = np.zeros((0, 2), np.float32) if points is None else np.asarray(points, np.float32).reshape(-1, 2)
+    marks = np.zeros(0, np.int64) if labels is None else np.asarray(labels, np.int64).reshape(-1)
+    if len(xy) != len(marks):
+        raise PromptError(f"{len(xy)} points with {len(marks)} labels; give one label per point")
+    if box is not None:
+        if not may_have_box:
+            raise PromptError("a box comes before any clicks: pass it with clear_old_points=True")
+        xy = np.concatenate((np.asarray(box, np.float32).reshape(2, 2), xy))
+        marks = np.concatenate((np.array([BOX_START, BOX_END]), marks))
+    if not np.isfinite(xy).all():
+        raise PromptError("coordinates must be finite pixel numbers")
+    return xy, marks
 
 
 def _points(

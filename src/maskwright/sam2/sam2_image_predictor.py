@@ -164,7 +164,7 @@ class SAM2ImagePredictor:
         """All features under their official names, which notebooks reach for."""
         if not self._embeddings:
             return None
-        pairs = zip(*(one.features[:0:-1] for one in self._embeddings), strict=True)
+        pairs = zip(*(one.features.levels[:0:-1] for one in self._embeddings), strict=True)
         high = [torch.cat(maps) for maps in pairs]
         return {"image_embed": self.get_image_embedding(), "high_res_feats": high}
 

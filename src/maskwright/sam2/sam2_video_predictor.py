@@ -14,17 +14,18 @@ from tqdm import tqdm
 
 from maskwright.errors import InputError, PromptError, StateError
 from maskwright.model.candidates import NO_OBJECT, Chosen
-from maskwright.model.prompt_encoder import BOX_END, BOX_START
 from maskwright.model.sam2 import SAM2
 from maskwright.pixels.postprocess import VIDEO_FILL, clean, separate, upscale
 from maskwright.runtime.batching import object_prompt
 from maskwright.runtime.protocol import Moment, Runtime
 from maskwright.sam2.base import SAM2Base
 from maskwright.sam2.history import Trace
+from maskwright.sam2.prompts import corners_and_clicks
 from maskwright.sam2.video_frames import VideoFrames
 from maskwright.sam2.video_state import Found, InferenceState, VideoObject
 from maskwright.track import ask, step
 from maskwright.track.policy import OfficialPolicy
+from maskwright.types import FloatArray
 
 FrameMasks = tuple[int, list[Any], Tensor]
 """Frame number, object ids, mask logits (N, 1, h, w) at the video's size."""
@@ -116,7 +117,9 @@ class SAM2VideoPredictor(SAM2Base):
             PromptError: malformed prompts.
             InputError: no such frame.
         """
-        added = self._points(inference_state, points, labels, box, clear_old_points, normalize_coords)
+        xy, marks = corners_and_clicks(points, labels, box, may_have_box=clear_old_points)
+        at = self._in_model_frame(inference_state, xy, in_pixels=normalize_coords)
+        added = (at, torch.tensor(marks))
         _check_frame(inference_state, frame_idx)
         one = _object(inference_state, obj_id)
         earlier = None if clear_old_points else one.points.get(frame_idx)
@@ -178,11 +181,13 @@ class SAM2VideoPredictor(SAM2Base):
         for number, one in inference_state.objects.items():
             for new, conditioning in ((one.new_followed, False), (one.new_prompted, True)):
                 for frame, found in new.items():
-                    self._remember_prompted(inference_state, one, frame, found, conditioning=conditioning)
+                    # Like the official predictor: a correction does not replace a conditioning frame.
+                    if conditioning or frame not in one.prompted:
+                        self._remember_prompted(inference_state, one, frame, found, conditioning=conditioning)
+                    self._forget_around(inference_state, one, frame)
                 new.clear()
             if not one.prompted:
                 raise StateError(f"object {number} has no prompt left; add points, a box or a mask for it")
-            one.followed -= one.prompted
 
     def propagate_in_video(
         self,
@@ -273,35 +278,12 @@ class SAM2VideoPredictor(SAM2Base):
     def _policy(self) -> OfficialPolicy:
         return OfficialPolicy(trust_unstable=not self.dynamic_multimask_via_stability)
 
-    def _points(
-        self,
-        state: InferenceState,
-        points: npt.ArrayLike | Tensor | None,
-        labels: npt.ArrayLike | Tensor | None,
-        box: npt.ArrayLike | Tensor | None,
-        clear_old_points: bool,
-        normalize_coords: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """Clicks after box corners, (K, 2) in the model's frame, and their labels (K,)."""
-        if (points is None) != (labels is None):
-            raise PromptError("points and labels go together; pass both or neither")
-        if points is None and box is None:
-            raise PromptError("nothing to look for: pass points with labels, a box, or both")
-        xy = np.zeros((0, 2), np.float32) if points is None else np.reshape(np.asarray(points), (-1, 2))
-        marks = np.zeros(0, np.int64) if labels is None else np.reshape(np.asarray(labels), -1)
-        if len(xy) != len(marks):
-            raise PromptError(f"{len(xy)} points with {len(marks)} labels; give one label per point")
-        if box is not None:
-            if not clear_old_points:
-                raise PromptError("a box comes before any clicks: pass it with clear_old_points=True")
-            xy = np.concatenate((np.reshape(np.asarray(box), (2, 2)), xy))
-            marks = np.concatenate(([BOX_START, BOX_END], marks))
-        if not np.isfinite(xy).all():
-            raise PromptError("coordinates must be finite pixel numbers")
-        at = torch.tensor(xy, dtype=torch.float32)
-        if normalize_coords:
+    def _in_model_frame(self, state: InferenceState, xy: FloatArray, *, in_pixels: bool) -> Tensor:
+        """Pixels of the video, or shares of its sides, as pixels of the network's input."""
+        at = torch.tensor(xy)
+        if in_pixels:
             at = at / torch.tensor([state["video_width"], state["video_height"]])
-        return at * self.image_size, torch.tensor(marks, dtype=torch.int64)
+        return at * self.image_size
 
     def _moment(self, state: InferenceState, frames: list[int], *, backward: bool) -> Moment:
         span = min(len(state.frames), self.config.num_pointers) - 1
@@ -354,7 +336,8 @@ class SAM2VideoPredictor(SAM2Base):
         trace = Trace(*memory, found.logits_HW.cpu(), found.object_score.cpu())
         state.history.put((one.serial, frame), trace)
         (one.prompted if conditioning else one.followed).add(frame)
-        self._forget_around(state, one, frame)
+        if conditioning:
+            one.followed.discard(frame)
 
     def _forget_around(self, state: InferenceState, one: VideoObject, frame: int) -> None:
         if not self.clear_non_cond_mem_around_input:

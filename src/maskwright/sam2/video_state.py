@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from maskwright.model.mask_decoder import ImageFeatures

@@ -172,8 +172,8 @@ class Memories:
         as_pointer: bool | None,
         direction: int,
     ) -> None:
-        """Put back what :meth:`read` gave, as memory and as pointer: of a prompted frame (True), of a recent one
-        (False), or not at all (None).
+        """Put back what :meth:`read` gave, as memory and as pointer: of a prompted frame (True), of a recent
+        one (False), or not at all (None).
         """
         if as_memory or as_pointer:
             self._make_room([row], [frame], [True])
@@ -223,7 +223,7 @@ class Memories:
 
     @property
     def _num_prompt_slots(self) -> int:
-        return self._slots.frames.shape[1] - self._slots.num_recent
+        return int(self._slots.frames.shape[1]) - self._slots.num_recent
 
     def _make_room(self, rows: Sequence[int], frames: Sequence[int], prompted: Sequence[bool]) -> None:
         """Slots for new prompted frames: first by growing, beyond ``max_prompts`` by forgetting old ones."""

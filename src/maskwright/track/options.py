@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
+
 from maskwright.errors import InputError
 from maskwright.track.policy import OfficialPolicy, Policy
 
-MEMORY_DTYPES = ("bfloat16", "float32")
+MEMORY_DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,19 @@ class TrackOptions:
             if value is not None and (not isinstance(value, int) or value < least):
                 raise InputError(f"{name} is {value!r}; it must be a whole number from {least} on")
         if self.memory_dtype not in MEMORY_DTYPES:
-            raise InputError(f"memory_dtype is {self.memory_dtype!r}; choose one of {MEMORY_DTYPES}")
+            raise InputError(f"memory_dtype is {self.memory_dtype!r}; choose one of {tuple(MEMORY_DTYPES)}")
         for name in ("max_hole_area", "max_speck_area"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InputError(f"{name} is {getattr(self, name)}; it counts cells: 0 (off) or more")
 
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """How memories are stored."""
+        return MEMORY_DTYPES[self.memory_dtype]
+
     def pointer_span(self, num_pointers: int) -> int:
         """Age of the oldest pointer that counts."""
-        # DEVIATES: ADR 10. The official predictor takes min(frames of the video, 16) - 1; a stream has no number
-        # of frames, and a file should give the same masks as the same frames from a stream.
+        # DEVIATES: ADR 10. The official predictor takes min(frames of the video, 16) - 1; a stream has no
+        # number of frames, and a file should give the same masks as the same frames from a stream.
         length = num_pointers if self.num_frames is None else min(self.num_frames, num_pointers)
         return max(length - 1, 1)

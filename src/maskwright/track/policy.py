@@ -42,7 +42,7 @@ class OfficialPolicy:
     """``SAM2VideoPredictor``: the candidate with the best predicted IoU; every frame is remembered."""
 
     trust_unstable: bool = False
-    """Keep a single mask even where it is unstable (``apply_postprocessing=False`` of the official builder)."""
+    """Keep a single mask even where it is unstable (``apply_postprocessing=False`` of the official one)."""
 
     def choose(self, decoded: Decoded, config: ModelConfig, *, single: bool) -> Chosen:
         threshold = None if self.trust_unstable else config.stability_threshold

@@ -6,6 +6,7 @@ Shapes: N objects, (h, w) the frame, m the side of the low-resolution masks.
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from maskwright.errors import InputError, StateError
 from maskwright.frames import Frame, TrackedFrame
 from maskwright.io.images import ImageSource, read_image
-from maskwright.model.candidates import Chosen
-from maskwright.model.mask_decoder import ImageFeatures
-from maskwright.pixels.preprocess import preprocess
 from maskwright.pixels.rgb import to_uint8
-from maskwright.runtime.protocol import Moment, Runtime
-from maskwright.track import ask, snapshot, step
-from maskwright.track.memories import Memories, Memory
-from maskwright.track.objects import FollowedObject, ObjectId, Objects, Slot, checked_id
+from maskwright.runtime.protocol import Runtime
+from maskwright.track import ask, snapshot
+from maskwright.track.objects import FollowedObject, ObjectId, Slot, checked_id
 from maskwright.track.options import TrackOptions
-from maskwright.track.present import cleaned, present
-from maskwright.track.visited import Answer, Visited
-from maskwright.types import Prompt, Size
+from maskwright.track.present import present
+from maskwright.track.tracks import Tracks
+from maskwright.track.visited import Visited
+from maskwright.types import Size
 
 
 class Session:
@@ -43,29 +38,22 @@ class Session:
         self._start()
 
     def _start(self) -> None:
-        self._direction = 1
+        self._tracks = Tracks(self._runtime, self.options)
         self._size: Size | None = None
-        self._objects = Objects()
-        self._memories = Memories(
-            self._runtime,
-            max_prompts=self.options.max_prompts,
-            dtype=snapshot.DTYPES[self.options.memory_dtype],
-        )
         self._now: Visited | None = None
         self._before: deque[Visited] = deque(maxlen=self.options.rewind)
         self._next_tick = 0
         self._next_index = 0
-        self._opening: dict[tuple[int, int], Memory] | None = None
 
     @property
     def ids(self) -> tuple[int, ...]:
         """Numbers of the objects, in the order in which they were added."""
-        return self._objects.ids
+        return self._tracks.objects.ids
 
     @property
     def num_bytes(self) -> int:
         """Bytes of memories held: depends on the number of objects and prompts, not on that of frames."""
-        return self._memories.num_bytes
+        return self._tracks.memories.num_bytes
 
     @property
     def current(self) -> TrackedFrame:
@@ -84,7 +72,7 @@ class Session:
     @property
     def runs_backward(self) -> bool:
         """Whether frames are expected in descending order, after :meth:`turn_back`."""
-        return self._direction < 0
+        return self._tracks.direction < 0
 
     def push(self, frame: Frame | ImageSource) -> TrackedFrame:
         """Go on to the next frame and find every object in it.
@@ -150,9 +138,8 @@ class Session:
             InputError: there is no such object.
         """
         self._check_open()
-        number = self._objects[object_id].id
-        last = Slot(self._memories.num_objects - 1)
-        self._memories.remove(self._objects.remove(number, last))
+        number = self._tracks.objects[object_id].id
+        self._tracks.remove(number)
         for visited in self._reachable():
             visited.forget(number)
 
@@ -183,11 +170,11 @@ class Session:
         """
         self._check_open()
         saved = snapshot.Saved(
-            memories=self._memories.state(),
-            objects={one.id: (one.slot, one.not_remembered) for one in self._objects},
+            memories=self._tracks.memories.state(),
+            objects={one.id: (one.slot, one.not_remembered) for one in self._tracks.objects},
             visited=self._reachable(),
-            opening=self._opening,
-            direction=self._direction,
+            opening=self._tracks.opening,
+            direction=self._tracks.direction,
             next_tick=self._next_tick,
             next_index=self._next_index,
         )
@@ -211,15 +198,15 @@ class Session:
         saved, kept = snapshot.read(path, runtime, options)
         session = cls(runtime, kept)
         if saved.objects:
-            session._memories.load_state(saved.memories)
+            session._tracks.memories.load_state(saved.memories)
         for number, (slot, not_remembered) in saved.objects.items():
-            session._objects.add(ObjectId(number), Slot(slot)).not_remembered = not_remembered
+            session._tracks.objects.add(ObjectId(number), Slot(slot)).not_remembered = not_remembered
         if saved.visited:
             *before, session._now = saved.visited
             session._before.extend(before)
             session._size = session._now.frame.size
-        session._opening = saved.opening
-        session._direction = saved.direction
+        session._tracks.opening = saved.opening
+        session._tracks.direction = saved.direction
         session._next_tick, session._next_index = saved.next_tick, saved.next_index
         return session
 
@@ -236,21 +223,21 @@ class Session:
         self._leave_current()
         self._size = pushed.size
         self._now = Visited(pushed, self._next_tick)
-        self._next_tick += self._direction
-        self._next_index = pushed.index + self._direction
-        self._follow(self._now, list(self._objects))
+        self._next_tick += self._tracks.direction
+        self._next_index = pushed.index + self._tracks.direction
+        self._tracks.follow(self._now, list(self._tracks.objects))
 
     def _leave_current(self) -> None:
         """Write what was found in the current frame into the memory, now that no prompt can change it."""
         if self._now is not None:
-            self._remember(self._now)
+            self._tracks.remember(self._now, self._tracks.objects)
             self._now.features = None
             self._before.append(self._now)
             self._now = None
 
     def keep_opening(self) -> None:
         """Keep the memories of the first frames aside, for :meth:`turn_back`; before the first push."""
-        self._opening = {}
+        self._tracks.opening = {}
 
     def turn_back(self) -> None:
         """Let time run backward from before the first frame, as where the official predictor goes in reverse.
@@ -259,34 +246,18 @@ class Session:
         """
         self._leave_current()
         self._before.clear()
-        self._direction, self._next_tick = -1, -1
-        opening = self._opening or {}
-        num_memories = self._runtime.config.num_memories - 1
-        for one in self._objects:
-            prompted = {frame: True for frame, kept in self._memories.frames(one.slot).items() if kept}
-            recent = {tick: False for number, tick in opening if number == one.id and tick not in prompted}
-            near = {tick: False for tick in recent if tick < num_memories}
-            missing = self._memories.keep_only(one.slot, {**prompted, **near}, {**prompted, **recent})
-            for tick in missing:
-                self._memories.restore(
-                    one.slot,
-                    tick,
-                    opening[one.id, tick],
-                    as_memory=False if tick in near else None,
-                    as_pointer=False,
-                    direction=-1,
-                )
-        self._opening = None
+        self._next_tick = -1
+        self._tracks.turn_back()
 
     def _ask(
         self, number: ObjectId, prompt: ask.VideoPrompt, visited: Visited, *, anchor: bool = True
     ) -> None:
         """:meth:`prompt` without presenting the result."""
         checked = ask.checked(prompt, visited.frame.size, self._runtime.config)
-        if number in self._objects:
-            self._answer(self._objects[number], checked, visited, anchor=anchor)
+        if number in self._tracks.objects:
+            self._answer(self._tracks.objects[number], checked, visited, anchor=anchor)
             return
-        one = self._objects.add(number, Slot(self._memories.add()))
+        one = self._tracks.add(number)
         try:
             self._answer(one, checked, visited, anchor=anchor)
         except BaseException:
@@ -294,144 +265,28 @@ class Session:
             raise
 
     def _answer(self, one: FollowedObject, asked: ask.Checked, visited: Visited, *, anchor: bool) -> None:
-        earlier = visited.answers.get(one.id)
-        followed = earlier is not None and earlier.followed
-        visited.clocks.setdefault(one.id, self._clock(one, visited.tick))
-        side = self._runtime.config.image_size
-        prompt: Prompt | None = None
-        mask_1HW: Tensor | None
-        if isinstance(asked, Prompt):
-            prompt = ask.together(visited.prompts.get(one.id), asked)
-            mask_1HW = ask.mask_alone(prompt, side)
-        else:
-            mask_1HW = ask.bitmap_at_input_size(asked, side)
-        if mask_1HW is not None:
-            chosen = self._runtime.adopt(self._features(visited), mask_1HW)
-        else:
-            assert prompt is not None
-            chosen = self._answered(one, prompt, visited)
-        shown = cleaned(chosen.logits_OHW, self.options)
-        visited.prompts.pop(one.id, None)
-        if prompt is not None:
-            visited.prompts[one.id] = prompt
-        visited.answers[one.id] = Answer(
-            chosen._replace(logits_OHW=shown),
-            shown[0],
-            followed,
-            prompted=True,
-            anchor=anchor or not followed,
-        )
+        self._tracks.answer(one, asked, visited, anchor=anchor)
         if visited is not self._now:
             self._carry_forward(one, visited)
-
-    def _answered(self, one: FollowedObject, prompt: Prompt, visited: Visited) -> Chosen:
-        """The mask for everything that the object was prompted with in a frame.
-
-        Where the object was followed into the frame, its memories help; an object's first frame has none.
-        """
-        features, earlier = self._features(visited), visited.answers.get(one.id)
-        if earlier is not None and earlier.followed:
-            now = self._moment([one], visited)
-            seen = step.recalled(self._runtime, features, self._memories, [one.slot], now)
-        else:
-            seen = self._runtime.without_memory(features)
-        previous_HW = None if earlier is None else earlier.shown_HW
-        if prompt.mask is not None:
-            previous_HW = torch.from_numpy(np.array(prompt.mask.logits))
-        asked = ask.in_model_frame(prompt, visited.frame.size, self._runtime.config)
-        return step.answer(self._runtime, seen, asked, previous_HW, self.options.policy)
 
     def _carry_forward(self, one: FollowedObject, visited: Visited) -> None:
         """Follow one object anew from an earlier frame that it was prompted in up to the current one."""
         assert self._now is not None
-        self._remember(visited, [one])
-        since = [other for other in self._before if _later(other.tick, visited.tick, self._direction)]
+        self._tracks.remember(visited, [one], again=True)
+        since = [other for other in self._before if _later(other.tick, visited.tick, self._tracks.direction)]
         for other in [*since, self._now]:
             if one.id in other.answers and other.answers[one.id].prompted:
                 continue
-            self._follow(other, [one])
+            self._tracks.follow(other, [one])
             if other is not self._now:
-                self._remember(other, [one])
+                self._tracks.remember(other, [one], again=True)
                 other.features = None
         visited.features = None
 
-    def _follow(self, visited: Visited, objects: list[FollowedObject]) -> None:
-        """Find objects in a frame from what is remembered of them."""
-        if not objects:
-            return
-        by_row = sorted(objects, key=lambda one: one.slot)
-        for one in by_row:
-            visited.clocks.setdefault(one.id, self._clock(one, visited.tick))
-        chosen = step.follow(
-            self._runtime,
-            self._features(visited),
-            self._memories,
-            [one.slot for one in by_row],
-            self._moment(by_row, visited),
-            self.options.policy,
-        )
-        shown = cleaned(chosen.logits_OHW, self.options)
-        found = {
-            one.id: Answer(part, shown[row], followed=True)
-            for row, (one, part) in enumerate(zip(by_row, step.rows_of(chosen), strict=True))
-        }
-        visited.answers.update({one.id: found[one.id] for one in objects})
-
-    def _remember(self, visited: Visited, objects: list[FollowedObject] | None = None) -> None:
-        """Write a frame's answers into the memory: of all objects that have one, or of some."""
-        asked = [one for one in objects or self._objects if one.id in visited.answers]
-        kept = self._worth_keeping(asked, visited)
-        if not kept:
-            return
-        kept.sort(key=lambda one: one.slot)
-        answers = [visited.answers[one.id] for one in kept]
-        frames = [visited.clocks[one.id] for one in kept]
-        self._memories.write(
-            self._features(visited),
-            step.join([one.chosen for one in answers]),
-            [one.slot for one in kept],
-            frames,
-            prompted=[one.anchor for one in answers],
-            binary=[one.prompted for one in answers],
-            direction=self._direction,
-        )
-        if self._opening is not None and 0 <= visited.tick < self._runtime.config.num_pointers - 1:
-            for one, frame in zip(kept, frames, strict=True):
-                self._opening[one.id, frame] = self._memories.read(one.slot, frame)
-
-    def _worth_keeping(self, objects: list[FollowedObject], visited: Visited) -> list[FollowedObject]:
-        """Objects whose memory of a frame the policy keeps; the clocks of the others fall behind."""
-        if not objects:
-            return []
-        answers = [visited.answers[one.id] for one in objects]
-        verdict = self.options.policy.remembers(step.join([one.chosen for one in answers]))
-        if verdict is None:
-            return list(objects)
-        kept = []
-        for one, answered, good in zip(objects, answers, verdict, strict=True):
-            if good or answered.prompted:
-                kept.append(one)
-            elif visited is self._now:
-                one.not_remembered += 1
-        return kept
-
-    def _clock(self, one: FollowedObject, tick: int) -> int:
-        return tick - self._direction * one.not_remembered
-
-    def _moment(self, objects: Iterable[FollowedObject], visited: Visited) -> Moment:
-        span = self.options.pointer_span(self._runtime.config.num_pointers)
-        return step.moment([visited.clocks[one.id] for one in objects], self._direction, span)
-
-    def _features(self, visited: Visited) -> ImageFeatures:
-        """Features of a frame without memory: encoded when first needed, once."""
-        if visited.features is None:
-            config = self._runtime.config
-            pixels = preprocess(visited.frame.image, config.image_size, config.pixel_mean, config.pixel_std)
-            visited.features = self._runtime.encode_image(pixels[None])
-        return visited.features
-
     def _presented(self, visited: Visited) -> TrackedFrame:
-        answers = {one.id: visited.answers[one.id] for one in self._objects if one.id in visited.answers}
+        answers = {
+            one.id: visited.answers[one.id] for one in self._tracks.objects if one.id in visited.answers
+        }
         return present(visited.frame, answers, self._runtime.config.mask_size, self.options)
 
     def _numbered(self, frame: Frame | ImageSource) -> Frame:

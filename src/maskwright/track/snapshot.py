@@ -28,7 +28,6 @@ from maskwright.track.policy import OfficialPolicy
 from maskwright.track.visited import Answer, Visited
 from maskwright.types import Box, MaskPrompt, Points, Prompt
 
-DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 _FORMAT = "maskwright-session-1"
 """Marks a snapshot; the number counts incompatible changes."""
 

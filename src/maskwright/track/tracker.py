@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
+from weakref import proxy
 
 from maskwright.errors import InputError
 from maskwright.frames import Frame, TrackedFrame
@@ -36,7 +37,7 @@ class Plan:
     start: int | None = None
     """First frame visited; by default the earliest prompted one (backward: the latest)."""
     stop: int | None = None
-    """Forward: the frame before which to stop; backward: the last one, inclusive. Of ``both`` the way forward."""
+    """Forward: the frame before which to stop; backward: the last one, inclusive. Of ``both``: forward."""
     step: int = 1
     """Distance between visited frames."""
     drop_frames: bool = False
@@ -143,7 +144,8 @@ class Tracking(Iterator[TrackedFrame]):
         self.source = source
         self.plan = plan
         self._reader: Latest[Frame] | None = None
-        self._frames = self._run()
+        # The generator must not keep alive what holds it: a loop that was left ends its thread at once.
+        self._frames = Tracking._run(proxy(self))
 
     @property
     def dropped(self) -> int:
@@ -182,19 +184,19 @@ class Tracking(Iterator[TrackedFrame]):
         if not session.runs_backward:
             first = plan.first if resumed is None else resumed + plan.step * self._sign
             if plan.direction == "backward":
-                yield from self._visit(self._backward(first, plan.stop or 0))
+                yield from Tracking._visit(self, self._backward(first, plan.stop or 0))
                 self._check_all_prompted()
                 return
             if plan.direction == "both" and resumed is None:
                 session.keep_opening()
-            yield from self._visit(self.source.frames(first, plan.stop, plan.step))
+            yield from Tracking._visit(self, self.source.frames(first, plan.stop, plan.step))
             self._check_all_prompted()
             if plan.direction != "both":
                 return
             session.turn_back()
             resumed = None
         last = plan.first if resumed is None else resumed
-        yield from self._visit(self._backward(last - plan.step, 0))
+        yield from Tracking._visit(self, self._backward(last - plan.step, 0))
 
     @property
     def _sign(self) -> int:

@@ -35,7 +35,7 @@ class Visited:
 
     frame: Frame
     tick: int
-    """Place in the session's time: 0 for the first frame, then one more; one less where time runs backward."""
+    """Place in the session's time: 0 for the first frame, then one more; one less where it runs backward."""
     answers: dict[ObjectId, Answer] = field(default_factory=dict)
     prompts: dict[ObjectId, Prompt] = field(default_factory=dict)
     """Clicks and boxes that objects were given in this frame so far."""
