@@ -20,7 +20,7 @@ ARGS ?=
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.installed-demo ## cut objects out of three photographs with the bundled model (makes its environment)
+demo: $(VENV)/.installed-demo ## cut objects out of photographs and follow one through a film with the bundled model (makes its environment)
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.installed-test ## format, lint, types, import direction and tests (makes its environment)

@@ -233,7 +233,7 @@ class MaskModel:
             start: First frame; by default the earliest prompted one (backward: the latest).
             stop: Forward: the frame to stop before. Backward: the last one, inclusive.
             step: Distance between visited frames.
-            drop_frames: Take the newest frame and drop those that came meanwhile; by default for live sources.
+            drop_frames: Take the newest frame and drop those that came meanwhile; by default where live.
             corrupt: Damaged frames: ``"skip"`` them with a warning, or ``"stop"``.
             options: How to track.
             session: Go on where this session stands, which was loaded from a snapshot of the same run.

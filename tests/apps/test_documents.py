@@ -9,7 +9,9 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
 import pytest
+from PIL import Image
 
 if TYPE_CHECKING:
     from tests.apps.conftest import Run
@@ -18,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], key=lambda path: path.relative_to(ROOT).as_posix()
 )
+NUM_FRAMES = 5
+"""Length of the film that the README tracks."""
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -33,10 +37,18 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def astronaut(tmp_path: Path) -> Path:
-    """The photograph that the README's coordinates are made for, as ``photo.jpg``."""
+    """The photograph that the coordinates in the README are made for, and a short film of it, ``street.mp4``."""
     skimage = pytest.importorskip("skimage")
     photo = tmp_path / "photo.jpg"
     photo.write_bytes((Path(skimage.__file__).parent / "data/astronaut.png").read_bytes())
+    with Image.open(photo) as picture, av.open(os.fspath(tmp_path / "street.mp4"), "w") as film:
+        stream = film.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 640, 600, "yuv420p"
+        for index in range(NUM_FRAMES):
+            part = (2.0 * index, 0.0, 490.0 + 2 * index, 460.0)
+            view = picture.convert("RGB").resize((640, 600), box=part)
+            film.mux(stream.encode(av.VideoFrame.from_image(view)))
+        film.mux(stream.encode(None))
     return photo
 
 
@@ -57,10 +69,11 @@ def test_readme_command_runs(run: Run, command: str) -> None:
 @pytest.mark.usefixtures("astronaut", "nano_file")
 def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (code,) = blocks("python")
     script = tmp_path / "readme.py"
-    script.write_text(code, encoding="utf-8")
+    script.write_text("\n".join(blocks("python")), encoding="utf-8")
     found = runpy.run_path(os.fspath(script))
+    assert found["frame"].ids == (1,)
+    assert found["frame"].index == NUM_FRAMES - 1
     assert found["masks"].bitmaps.shape == (3, 512, 512)
     assert len(list((tmp_path / "masks").iterdir())) == 3
     assert (tmp_path / "overlay.png").stat().st_size > 10_000

@@ -1,4 +1,4 @@
-"""The command line: ``maskwright segment | models | convert | doctor | train | evaluate``.
+"""The command line: ``maskwright segment | track | models | convert | doctor | train | evaluate``.
 
 Nothing heavy is imported before a command needs it, so that ``maskwright --help`` answers at once.
 """

@@ -19,7 +19,7 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="maskwright",
-    help="Cut objects out of photographs with SAM 2: by click, by box, offline.",
+    help="Cut objects out of photographs and video with SAM 2: by click, by box, offline.",
     epilog="Try it: maskwright segment photo.jpg --point 320,240",
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -42,6 +42,17 @@ Dtype = Annotated[
     typer.Option(help="float32 (the default, exact), bfloat16, float16, or fast: what suits the device."),
 ]
 
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Side of the network's input in pixels, a multiple of 32.", show_default="the model's own"
+    ),
+]
+
+
+class _Stopped(Exception):
+    """Ctrl-C ended a command that has finished its files and said so."""
+
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the app and turn errors into exit codes; see :func:`maskwright.cli.main`."""
@@ -53,6 +64,8 @@ def run(argv: Sequence[str] | None = None) -> int:
     except _UsageError as error:
         reason = error.format_message().rstrip(".")  # type: ignore[attr-defined]
         return _complain(f"{reason}; see {_help_for(error)}")
+    except _Stopped:
+        return INTERRUPTED
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:
@@ -121,12 +134,7 @@ def segment(
     model: Model = "nano",
     device: Device = None,
     dtype: Dtype = None,
-    image_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Side of the network's input in pixels, a multiple of 32.", show_default="the model's own"
-        ),
-    ] = None,
+    image_size: ImageSize = None,
     multimask: Annotated[
         bool, typer.Option("--multimask", help="Keep all three candidates per object.")
     ] = False,
@@ -170,6 +178,119 @@ def segment(
             as_json=as_json,
         )
     )
+
+
+@app.command()
+def track(
+    video: Annotated[
+        str,
+        typer.Argument(
+            metavar="VIDEO",
+            help="File, folder or 'pattern*.jpg' of pictures, address, or camera:0.",
+            show_default=False,
+        ),
+    ],
+    objects: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--object",
+            metavar="ID:WHAT[@WHEN]",
+            help="An object's number; point=X,Y[,0|1], box=X0,Y0,X1,Y1 or mask=FILE.png; and a frame's "
+            "number or seconds, such as @12 or @3.5s, else the first frame. Repeatable; what has the same "
+            "number adds up, later frames correct.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE.mp4", help="The video with the objects drawn on it, and sound."
+        ),
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="An indexed PNG for each frame, as DAVIS has them.")
+    ] = None,
+    cutout: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="The objects on nothing: FILE.webm, FILE.mov, or a folder of PNGs."
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(metavar="FILE.jsonl", help="Masks and scores, a line of JSON a frame.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an earlier run of the same job was ended.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
+    backward: Annotated[
+        bool, typer.Option("--backward", help="From the latest prompt towards the start.")
+    ] = False,
+    both: Annotated[
+        bool, typer.Option("--both", help="Forward from the earliest prompt, then backward.")
+    ] = False,
+    start: Annotated[
+        int | None,
+        typer.Option(
+            metavar="FRAME", help="First frame of the part to track.", show_default="the earliest prompt's"
+        ),
+    ] = None,
+    end: Annotated[
+        int | None,
+        typer.Option(metavar="FRAME", help="Frame to end before.", show_default="the end of the video"),
+    ] = None,
+    stride: Annotated[int, typer.Option(metavar="N", help="Track every N-th frame only.")] = 1,
+    model: Model = "nano",
+    device: Device = None,
+    dtype: Dtype = None,
+    image_size: ImageSize = None,
+    corrupt: Annotated[
+        str, typer.Option(metavar="skip|stop", help="Leave damaged frames out with a warning, or stop there.")
+    ] = "skip",
+    no_overlap: Annotated[
+        bool, typer.Option("--no-overlap", help="Give every pixel to one object at most.")
+    ] = False,
+    fill: Annotated[
+        float,
+        typer.Option(metavar="CELLS", help="Fill holes up to this many cells of the network's mask grid."),
+    ] = 8,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Follow objects through a video.
+
+    maskwright track street.mp4 --object 1:point=320,240 --object 2:box=40,60,300,420@3.5s
+
+    Without -o, --masks, --cutout and --log, writes VIDEO-tracked.mp4 and VIDEO-tracked.jsonl. A run that was
+    ended by whatever goes on with --resume, and gives what it would have given. Ctrl-C finishes the files.
+    """
+    from maskwright.cli.track import Request, track_video
+
+    finished = track_video(
+        Request(
+            video=video,
+            objects=objects or [],
+            out=out,
+            masks=masks,
+            cutout=cutout,
+            log=log,
+            resume=resume,
+            overwrite=overwrite,
+            backward=backward,
+            both=both,
+            start=start,
+            end=end,
+            stride=stride,
+            model=model,
+            device=device,
+            dtype=dtype,
+            image_size=image_size,
+            corrupt=corrupt,
+            no_overlap=no_overlap,
+            fill=fill,
+            as_json=as_json,
+        )
+    )
+    if not finished:
+        raise _Stopped
 
 
 @app.command()

@@ -40,13 +40,15 @@ def boundary_f(a: BoolArray, b: BoolArray, tolerance: float = 0.008) -> float:
     Args:
         a: The mask that was found, bool.
         b: The true one, of the same size.
-        tolerance: Distance that counts as a match, as a share of the picture's diagonal, rounded up to pixels.
+        tolerance: Distance that counts as a match: a share of the picture's diagonal, rounded up to pixels.
 
     Raises:
         InputError: not bool, or of different sizes.
     """
     if a.dtype != np.bool_ or b.dtype != np.bool_ or a.shape != b.shape or a.ndim != 2:
-        raise InputError(f"boundary_f compares two bool bitmaps of one size (h, w), not {a.shape} and {b.shape}")
+        raise InputError(
+            f"boundary_f compares two bool bitmaps of one size (h, w), not {a.shape} and {b.shape}"
+        )
     radius = int(np.ceil(tolerance * np.hypot(*a.shape)))
     found, true = _outline(a), _outline(b)
     if not found.any() or not true.any():

@@ -108,7 +108,8 @@ class Eager:
 
     def _stored(self, features: ImageFeatures) -> ImageFeatures:
         """Features in the compute dtype."""
-        return ImageFeatures(*(level.to(self.dtype) for level in features.levels), features.presence_B)
+        low, mid, high = (level.to(self.dtype) for level in features.levels)
+        return ImageFeatures(low, mid, high, features.presence_B)
 
     def _here(self, prompts: PromptTensors) -> PromptTensors:
         """The same prompts on this runtime's device."""

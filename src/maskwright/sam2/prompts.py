@@ -62,8 +62,8 @@ def corners_and_clicks(
     """One object's prompt in a video frame: coordinates (K, 2) as given, box corners first, and labels (K,).
 
     Raises:
-        PromptError: nothing given, points without labels, another count of them, a box that comes too late, or
-            numbers that are not finite.
+        PromptError: nothing given, points without labels, another count of them, a box that comes too late,
+            or numbers that are not finite.
     """
     if (points is None) != (labels is None):
         raise PromptError("points and labels go together; pass both or neither")

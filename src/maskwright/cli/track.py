@@ -1,0 +1,148 @@
+"""``maskwright track``: follow objects through a video into files, and go on where an earlier run ended.
+
+The log is what counts: a frame is done when its line is there, and every other result can be made again from
+the log and the video. Cheap checks come first: prompts, names and frames are judged before a model is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maskwright.cli.progress import Watch
+from maskwright.cli.track_outputs import Outputs
+from maskwright.cli.track_prompts import parse, placed
+from maskwright.cli.track_results import Results
+from maskwright.cli.track_run import Run
+from maskwright.cli.track_span import Direction, place
+from maskwright.errors import InputError
+
+if TYPE_CHECKING:
+    from maskwright.facade import MaskModel
+    from maskwright.io.sources import Corrupt, Source
+    from maskwright.track.options import TrackOptions
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line, as it was typed."""
+
+    video: str
+    objects: list[str]
+    out: Path | None
+    masks: Path | None
+    cutout: Path | None
+    log: Path | None
+    resume: bool
+    overwrite: bool
+    backward: bool
+    both: bool
+    start: int | None
+    end: int | None
+    stride: int
+    model: str
+    device: str | None
+    dtype: str | None
+    image_size: int | None
+    corrupt: str
+    no_overlap: bool
+    fill: float
+    as_json: bool
+
+    @property
+    def direction(self) -> Direction:
+        """``forward`` unless another one was asked for."""
+        return "both" if self.both else "backward" if self.backward else "forward"
+
+    def check(self) -> None:
+        """What can be said without looking at any file.
+
+        Raises:
+            InputError: options that exclude each other, or an impossible number.
+        """
+        if self.backward and self.both:
+            raise InputError("--backward and --both exclude each other; --both goes forward, then backward")
+        if self.resume and self.overwrite:
+            raise InputError("--resume continues a run and --overwrite starts over; give one of them")
+        if self.corrupt not in ("skip", "stop"):
+            raise InputError(f"--corrupt is {self.corrupt!r}; write skip or stop")
+        if not 0 <= self.fill < float("inf"):
+            raise InputError(f"--fill is {self.fill:g}; it counts cells: 0 (off) or more")
+
+    def open(self) -> Source:
+        """The video."""
+        from maskwright.io.sources import open_source
+
+        corrupt: Corrupt = "stop" if self.corrupt == "stop" else "skip"
+        return open_source(self.video, corrupt=corrupt)
+
+    def options(self) -> TrackOptions:
+        """How to track; nothing is kept to be prompted later, so that snapshots stay small."""
+        from maskwright.track.options import TrackOptions
+
+        return TrackOptions(max_hole_area=self.fill, non_overlapping=self.no_overlap, rewind=0)
+
+
+def track_video(request: Request) -> bool:
+    """Track, write everything, and print a summary.
+
+    Returns:
+        False if Ctrl-C ended it early.
+
+    Raises:
+        MaskwrightError: wrong input, an unusable model, or results that cannot be written; what was finished
+            by then stays readable.
+    """
+    request.check()
+    asked = parse(request.objects)
+    watch = Watch()
+    with watch.warnings(), request.open() as source:
+        if source.live and request.resume:
+            raise InputError(f"{source.name} is live: what it showed since is gone; start anew")
+        outputs = Outputs.of(request.video, request.out, request.masks, request.cutout, request.log)
+        resume = outputs.check(source, resume=request.resume, overwrite=request.overwrite)
+        span, frames = place(
+            asked,
+            source,
+            request.direction,
+            start=request.start,
+            end=request.end,
+            step=request.stride,
+        )
+        prompts = placed(frames, source, latest_first=request.backward)
+        with Results(outputs, source, span) as results:
+            if not resume:
+                results.open(prompts)
+            model = _load(request)
+            run = Run(request.open, source, span, prompts, request.options(), results, model, watch)
+            with watch.interrupts():
+                report = run.whole(resume=resume)
+    _show(report, as_json=request.as_json)
+    if not report["finished"]:
+        watch.say(_advice(report, request, live=source.live))
+    return bool(report["finished"])
+
+
+def _load(request: Request) -> MaskModel:
+    from maskwright.facade import load
+
+    return load(request.model, device=request.device, dtype=request.dtype, image_size=request.image_size)
+
+
+def _show(report: dict[str, Any], *, as_json: bool) -> None:
+    from maskwright.cli.terminal import print_json
+    from maskwright.cli.track_summary import show
+
+    if as_json:
+        print_json(report)
+    else:
+        show(report)
+
+
+def _advice(report: dict[str, Any], request: Request, *, live: bool) -> str:
+    done = report["frames"]["done"]
+    if live:
+        return f"stopped after {done} frames"
+    instead = " instead of --overwrite" if request.overwrite else ""
+    return f"interrupted after {done} frames; the same command with --resume{instead} goes on from there"
