@@ -22,7 +22,8 @@ NUM_FRAMES = 16
 RUNNER = """
 import os, signal, sys
 from maskwright import facade
-from maskwright.cli import main, track_snapshots
+from maskwright.cli import main
+from maskwright.cli.track import snapshots
 from maskwright.runtime.fake import Fake
 
 class Dying(Fake):
@@ -31,7 +32,7 @@ class Dying(Fake):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().encode_image(pixels)
 
-track_snapshots.SECONDS, track_snapshots.SHARE = {seconds}, 1e9
+snapshots.SECONDS, snapshots.SHARE = {seconds}, 1e9
 facade.load = lambda name, **options: facade.MaskModel(Dying())
 sys.exit(main(sys.argv[1:]))
 """

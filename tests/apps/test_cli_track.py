@@ -15,7 +15,7 @@ from PIL import Image
 from following import ALL, NUM_FRAMES, OBJECTS, clip, files, pictures, visited
 from maskwright import Box, Points
 from maskwright.cli import progress
-from maskwright.cli.track_summary import ObjectSummary
+from maskwright.cli.track.summary import ObjectSummary
 from maskwright.facade import MaskModel
 from maskwright.io.sinks import read_log
 from maskwright.runtime.fake import Fake

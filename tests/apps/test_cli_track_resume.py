@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from following import ALL, NUM_FRAMES, OBJECTS, clip, content, files, lines, runner, visited
-from maskwright.cli import track_snapshots
+from maskwright.cli.track import snapshots
 from maskwright.facade import MaskModel
 from maskwright.io.sinks import FrameLog, OverlayVideo
 from maskwright.runtime.fake import Fake
@@ -277,7 +277,7 @@ def test_a_snapshot_that_cannot_be_written_is_a_warning(
     def full(self: Session, path: Path) -> None:
         raise OutputError("the disk is full")
 
-    monkeypatch.setattr(track_snapshots, "SECONDS", 0.0)
+    monkeypatch.setattr(snapshots, "SECONDS", 0.0)
     monkeypatch.setattr(Session, "save", full)
     outcome = run("track", "clip.mp4", *OBJECTS, *ALL)
     assert outcome.code == 0

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], key=lambda path: path.relative_to(ROOT).as_posix()
 )
-NUM_FRAMES = 5
+NUM_FRAMES = 8
 """Length of the film that the README tracks."""
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -37,7 +37,7 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def astronaut(tmp_path: Path) -> Path:
-    """The photograph that the coordinates in the README are made for, and a short film of it, ``street.mp4``."""
+    """The photograph that the README's coordinates are made for, and a short film of it, ``street.mp4``."""
     skimage = pytest.importorskip("skimage")
     photo = tmp_path / "photo.jpg"
     photo.write_bytes((Path(skimage.__file__).parent / "data/astronaut.png").read_bytes())

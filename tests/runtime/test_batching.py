@@ -141,7 +141,7 @@ class TestEager:
     def test_a_batch_gives_what_each_picture_gives(self, eager: Eager, pixels: torch.Tensor) -> None:
         batch = eager.encode_image(pixels)
         for row in range(2):
-            for a, b in zip(batch, eager.encode_image(pixels[row : row + 1]), strict=True):
+            for a, b in zip(batch.levels, eager.encode_image(pixels[row : row + 1]).levels, strict=True):
                 torch.testing.assert_close(a[row], b[0], atol=1e-5, rtol=1e-5)
 
     @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -150,7 +150,7 @@ class TestEager:
     ) -> None:
         half = Eager(network, choose("cpu", dtype))
         cheap = half.encode_image(pixels[:1])
-        assert {level.dtype for level in cheap} == {choose("cpu", dtype).dtype}
+        assert {level.dtype for level in cheap.levels} == {choose("cpu", dtype).dtype}
         assert all(parameter.dtype is torch.float32 for parameter in network.parameters())
         decoded, exact = half.decode(cheap, pack([CLICK])), eager.decode(features, pack([CLICK]))
         assert {part.dtype for part in decoded} == {torch.float32}
@@ -180,7 +180,7 @@ class TestFake:
     def test_shapes_are_those_of_the_network(self, features: ImageFeatures, eager: Eager) -> None:
         fake = Fake(SMALL)
         pretended = fake.encode_image(torch.zeros(1, 3, 64, 64))
-        assert [level.shape for level in pretended] == [level.shape for level in features]
+        assert [level.shape for level in pretended.levels] == [level.shape for level in features.levels]
         real, drawn = eager.decode(features, pack([CLICK])), fake.decode(pretended, pack([CLICK]))
         assert [part.shape for part in drawn] == [part.shape for part in real]
 

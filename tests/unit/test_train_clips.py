@@ -1,4 +1,4 @@
-"""Clips from still pictures: truth in every frame, the same clip for the same number, and the cache of features."""
+"""Clips from still pictures: truth in every frame, the same clip for the same number, and their cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning to follow: the frozen half stays frozen, redrawing moves with the picture, training goes on and exports."""
+"""Learning to follow: the image half stays frozen, redrawn masks move with the picture, runs go on."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def test_only_the_memory_half_learns_and_the_loss_falls(model: SAM2):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     learner, clip = MemoryLearner(model, CONFIG), moving_clip()
     with torch.no_grad():
-        first = float(torch.stack([loss.total for loss in clip_losses(model, clip, CONFIG, decode=True)]).mean())
+        first = float(
+            torch.stack([loss.total for loss in clip_losses(model, clip, CONFIG, decode=True)]).mean()
+        )
     for _ in range(12):
         last = learner.step(clip)
     assert float(last.total) < 0.8 * first
@@ -85,7 +87,9 @@ def test_training_sees_what_the_verbs_compute(model: SAM2):
         chosen = Chosen(logits, torch.ones(2), torch.zeros(2, 128), torch.ones(2))
         slots = Slots(torch.arange(2), zero, zero)
         model.remember(clip.features[0], chosen, bank, slots, zero, yes, yes)
-        assert torch.equal(bank.memories_OSID[:, 0], first_memory(model, clip.features[0], clip.targets_TKHW[0]))
+        assert torch.equal(
+            bank.memories_OSID[:, 0], first_memory(model, clip.features[0], clip.targets_TKHW[0])
+        )
         recalled = model.recall(clip.features[1], bank, zero + 1, torch.tensor(1), torch.tensor(1.0))
         assert recalled.presence_B is not None
         torch.testing.assert_close(recalled.presence_B, wanted.found.presence_N)
@@ -155,9 +159,19 @@ def weights(model: SAM2, tmp_path: Path) -> Path:
     return save_checkpoint(tmp_path / "image.safetensors", SMALL, state, dtype=torch.float16)
 
 
-def test_the_command_trains_the_memory_half_and_keeps_the_image_half(data: Path, weights: Path, tmp_path: Path):
+def test_the_command_trains_the_memory_half_and_keeps_the_image_half(
+    data: Path, weights: Path, tmp_path: Path
+):
     sets = "size=64 clips=2 val_clips=1 clip_frames=3 frames=3 objects=2 minutes=0 steps=2 wait_for=1"
-    arguments = ["nano-memory", "--data", str(data), "--out", str(tmp_path / "out"), "--weights", str(weights)]
+    arguments = [
+        "nano-memory",
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "out"),
+        "--weights",
+        str(weights),
+    ]
     arguments += [part for pair in sets.split() for part in ("--set", pair)]
     assert main(arguments) == 0
     before, after = load_checkpoint(weights), load_checkpoint(tmp_path / "out/model.safetensors")

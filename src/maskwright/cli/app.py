@@ -262,7 +262,7 @@ def track(
     Without -o, --masks, --cutout and --log, writes VIDEO-tracked.mp4 and VIDEO-tracked.jsonl. A run that was
     ended by whatever goes on with --resume, and gives what it would have given. Ctrl-C finishes the files.
     """
-    from maskwright.cli.track import Request, track_video
+    from maskwright.cli.track.command import Request, track_video
 
     finished = track_video(
         Request(

@@ -1,4 +1,7 @@
-"""``python -m maskwright.evaluate --model nano --data DIR``: mean IoU by box, one click and five clicks."""
+"""Measure a model: ``python -m maskwright.evaluate --model nano --data DIR [--video memory]``.
+
+Pictures: mean IoU by box, one click and five clicks. Video in DAVIS layout: J and F, from the first mask on.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskwright.errors import MaskwrightError
+
+FOLLOWERS = ("memory", "last-mask", "still")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,6 +30,13 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--device", help="cpu, cuda, ... (default: the best one here)")
     found.add_argument("--max-objects", type=int, default=8, help="objects per picture (default: 8)")
     found.add_argument("--pictures", type=int, help="at most this many pictures, evenly spread")
+    found.add_argument(
+        "--video",
+        choices=FOLLOWERS,
+        help="follow objects through the sequences of a DAVIS folder: by memory, or by what it has to beat, "
+        "the last mask as prompt of the next frame or the first mask kept still",
+    )
+    found.add_argument("--threads", type=int, help="threads of torch")
     found.add_argument("--json", type=Path, help="also write the figures to this file")
     return found
 
@@ -33,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print a table; 0 if all went well, 2 with one line on standard error if the input is unusable."""
     options = parser().parse_args(arguments)
     try:
-        _evaluate(options)
+        if options.video:
+            _evaluate_videos(options)
+        else:
+            _evaluate(options)
     except MaskwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -67,9 +82,28 @@ def _evaluate(options: argparse.Namespace) -> None:
         report.save(options.json)
 
 
+def _evaluate_videos(options: argparse.Namespace) -> None:
+    import torch
+
+    from maskwright.evaluate.followers import Still, WithLastMask, WithMemory
+    from maskwright.evaluate.video import evaluate_videos, read_videos
+    from maskwright.facade import load
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    videos = read_videos(options.data)
+    model = load(options.model, device=options.device, image_size=options.image_size)
+    follow = {"memory": WithMemory, "last-mask": WithLastMask, "still": Still}[options.video](model.runtime)
+    report = evaluate_videos(follow, videos, _say_progress)
+    print(f"{model.name} at {model.config.image_size} px by {options.video} on {options.data.resolve().name}")
+    print(report.table())
+    if options.json:
+        report.save(options.json)
+
+
 def _say_progress(done: int, total: int) -> None:
     end = "\n" if done == total else ""
-    print(f"\r{done} of {total} pictures", end=end, file=sys.stderr, flush=True)
+    print(f"\r{done} of {total}", end=end, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -69,9 +69,10 @@ def choose_tracked(
 ) -> Chosen:
     """The answer for each object of a frame; O = B times P.
 
-    Follows ``_forward_sam_heads``: the best of three by predicted IoU, or with ``single`` (more than one click)
-    the single mask, for which the best of three steps in where it is unstable (never if ``threshold`` is None);
-    the pointer stays that of the single mask. Frames without the object have ``NO_OBJECT`` everywhere.
+    Follows ``_forward_sam_heads``: the best of three by predicted IoU, or with ``single`` (more than one
+    click) the single mask, for which the best of three steps in where it is unstable (never if ``threshold``
+    is None); the pointer stays that of the single mask. Frames without the object have ``NO_OBJECT``
+    everywhere.
     """
     best_BP = best_of_three(iou_BPM)
     first_BP = torch.zeros_like(best_BP)

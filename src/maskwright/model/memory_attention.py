@@ -1,7 +1,7 @@
 """Memory attention: a frame's features look at themselves and at the memories of an object.
 
-Axes: N objects (1 while nothing depends on the object), I picture tokens, T memory tokens (frames, then pointers), C channels of the picture,
-D channels of a memory.
+Axes: N objects (1 while nothing depends on the object), I picture tokens, T memory tokens (frames, then
+pointers), C channels of the picture, D channels of a memory.
 """
 
 from __future__ import annotations
@@ -69,11 +69,12 @@ class MemoryAttention(nn.Module):
         visible_NT: Tensor | None,
         num_placeless: int,
     ) -> Tensor:
-        """Condition stride-16 features (N, C, h, w) on memories; one frame's (1, C, h, w) on those of N objects.
+        """Condition features of stride 16, (N, C, h, w) or one frame's (1, C, h, w), on N objects' memories.
 
         ``sine_CHW``: sine encoding of the grid. ``place_NTD``: encodings added to memories as keys.
-        ``visible_NT``: False for empty slots; None if there are none. The last ``num_placeless`` memory tokens
-        are pointers. What the first layer does before it looks at memories is done once for all objects.
+        ``visible_NT``: False for empty slots; None if there are none. The last ``num_placeless`` memory
+        tokens are pointers. What the first layer does before it looks at memories is done once for all
+        objects.
         """
         visible_N11T = None if visible_NT is None else visible_NT[:, None, None]
         height, width = features_NCHW.shape[-2:]

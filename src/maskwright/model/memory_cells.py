@@ -1,12 +1,12 @@
-"""nano's memory: cells of past frames are matched with cells of the new one, and what they knew of the mask is redrawn.
+"""The memory of nano: cells of past frames are matched with those of the new one, and their mask is redrawn.
 
-Takes the place of memory encoder and memory attention where ``ModelConfig.match_memory`` is set. A memory holds,
-for each cell of the stride-16 grid, a key (what the cell looks like), the mask at stride 4 in it, and a learned
-value. Reading compares keys, prefers what is near, and gives a mask that has moved along with the picture; a small
-network with the picture's finer features tidies it up.
+Takes the place of memory encoder and memory attention where ``ModelConfig.match_memory`` is set. A memory
+holds, for each cell of the stride-16 grid, a key (what the cell looks like), the mask at stride 4 in it, and
+a learned value. Reading compares keys, prefers what is near, and gives a mask that has moved along with the
+picture; a small network with the picture's finer features tidies it up.
 
-Axes: N objects, S slots, I picture cells, T memory cells (S times I), C channels of the picture, D channels of a
-memory, K channels of a key, V channels of a value, H W height and width.
+Axes: N objects, S slots, I picture cells, T memory cells (S times I), C channels of the picture, D channels
+of a memory, K channels of a key, V channels of a value, H W height and width.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class MemoryCells(nn.Module):
         self.refiner = Refiner(width, self.num_value + FINER**2)
 
     def write(self, low_NCHW: Tensor, chance_N1HW: Tensor, absent_N: Tensor) -> Tensor:
-        """Memories (N, I, D) of a frame: its stride-16 features (N = 1 or one each) and masks at stride 4, 0..1."""
+        """Memories (N, I, D) of a frame: stride-16 features (N = 1 or one each), masks at stride 4, 0..1."""
         num = len(chance_N1HW)
         mask_NCHW = F.pixel_unshuffle(chance_N1HW, FINER)
         low_NCHW = low_NCHW.expand(num, -1, -1, -1)
@@ -120,7 +120,7 @@ class MemoryCells(nn.Module):
 
 
 class Refiner(nn.Module):
-    """From what was read at stride 16, by way of stride 8, to a mask at stride 4 that follows the picture's edges."""
+    """From what was read at stride 16, by way of stride 8, to a mask at stride 4 that follows edges."""
 
     def __init__(self, width: int, num_found: int) -> None:
         super().__init__()
@@ -140,9 +140,11 @@ class Refiner(nn.Module):
         self.presence = nn.Linear(2 * coarse + 1, 1)
         # to begin with, what was read is drawn as it is, and nothing else is said about the frame
         for layer in (self.logits, self.low_change, self.high_change, self.presence):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        nn.init.constant_(self.presence.bias, 3.0)
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+        # and the object counts as visible unless nowhere in the frame there is much of it
+        nn.init.constant_(self.presence.weight[:, -1:], 0.5)
+        nn.init.constant_(self.presence.bias, 2.0)
 
     def forward(
         self, low_1CHW: Tensor, mid_1CHW: Tensor, high_1CHW: Tensor, found_NCHW: Tensor, chance_N1HW: Tensor
@@ -157,7 +159,7 @@ class Refiner(nn.Module):
         z_NCHW = F.gelu(self.fine_norm(z_NCHW + self.high(fine_NCHW)))
         z_NCHW = F.gelu(z_NCHW + self.fine(z_NCHW))
         logits_N1HW = DRAWN_GAIN * (chance_N1HW - 0.5) + self.logits(z_NCHW)
-        most_N1 = logits_N1HW.flatten(1).amax(1, keepdim=True) / DRAWN_GAIN
+        most_N1 = logits_N1HW.flatten(1).amax(1, keepdim=True).clamp(-DRAWN_GAIN / 2, DRAWN_GAIN / 2)
         seen_NC = torch.cat((x_NCHW.mean((2, 3)), x_NCHW.amax((2, 3)), most_N1), dim=1)
         return Recalled(
             logits_N1HW[:, 0],

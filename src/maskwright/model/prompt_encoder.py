@@ -136,7 +136,9 @@ class PromptEncoder(nn.Module):
         negative_NHW = (bumps_NKHW * (label_NK11 == NEGATIVE)).amax(1)
         box_NHW = self._draw_box(away_NK2S, labels_NK)
         mask_NHW = (
-            torch.zeros_like(box_NHW) if masks_N1HW is None else masks_N1HW[:, 0].clamp(-MASK_LIMIT, MASK_LIMIT) / DRAWING_GAIN
+            torch.zeros_like(box_NHW)
+            if masks_N1HW is None
+            else masks_N1HW[:, 0].clamp(-MASK_LIMIT, MASK_LIMIT) / DRAWING_GAIN
         )
         if given_N is not None:
             mask_NHW = mask_NHW * given_N.view(-1, 1, 1)

@@ -120,9 +120,9 @@ class SAM2(nn.Module):
     ) -> ImageFeatures:
         """Condition one frame's features (B = 1) on each object's memories: features with B = O.
 
-        Follows ``_prepare_memory_conditioned_features``: memories of prompted frames count at any age, earlier
-        or later; others while they are among the last ``num_memories - 1`` frames. Pointers count when they
-        come from before, from prompted frames at any age.
+        Follows ``_prepare_memory_conditioned_features``: memories of prompted frames count at any age,
+        earlier or later; others while they are among the last ``num_memories - 1`` frames. Pointers count if
+        they come from before, from prompted frames at any age.
 
         Args:
             features: Of the frame, from ``encode_image``.
@@ -141,7 +141,9 @@ class SAM2(nn.Module):
             memories_OSID = bank.memories_OSID.to(features.low_BCHW.dtype)
             return self.redrawn(
                 features,
-                self.memory_cells.read(*features.levels, memories_OSID, row_OS, visible_OS if masked else None),
+                self.memory_cells.read(
+                    *features.levels, memories_OSID, row_OS, visible_OS if masked else None
+                ),
             )
         height, width = features.low_BCHW.shape[-2:]
         place_OSID = self.memory_time[:, 0, 0][row_OS][:, :, None] + self._memory_sine(height, width)
@@ -251,7 +253,7 @@ class SAM2(nn.Module):
         return bank
 
     def redrawn(self, features: ImageFeatures, found: Recalled) -> ImageFeatures:
-        """nano's recall: the mask that memory expects is drawn into the features, as a mask prompt would be."""
+        """Draw the mask that memory expects into the features, as a mask prompt would be (nano)."""
         dense_OCHW, detail_OCHW = self.prompt_encoder.mask_change(found.logits_NHW)
         low_BCHW = features.low_BCHW + self.no_memory.view(1, -1, 1, 1)
         return ImageFeatures(

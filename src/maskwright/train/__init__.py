@@ -1,1 +1,1 @@
-"""Training: the image half of nano on cached trunk features (``python -m maskwright.train``)."""
+"""Training (``python -m maskwright.train``): nano's image half on pictures, its memory half on clips."""

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskwright.errors import InputError, MaskwrightError
-from maskwright.train.settings import TrainConfig, read_recipe
+from maskwright.train.memory_settings import MemoryConfig, read_run
+from maskwright.train.settings import TrainConfig
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,6 +30,12 @@ def parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="override one setting of the recipe"
     )
     found.add_argument(
+        "--weights",
+        type=Path,
+        help="memory half only: model file whose image half is kept (default: the bundled nano)",
+    )
+    found.add_argument("--plain", type=Path, help="memory half only: folder of photographs for backgrounds")
+    found.add_argument(
         "--export-only",
         action="store_true",
         help="train nothing; write the model file of the checkpoint in OUT",
@@ -42,8 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
         overrides = dict(_pair(text) for text in options.set)
-        config = TrainConfig.from_dict({**read_recipe(options.recipe), **overrides})
-        _train(config, options)
+        config = read_run(options.recipe, overrides)
+        if isinstance(config, MemoryConfig):
+            _train_memory(config, options)
+        else:
+            _train(config, options)
     except MaskwrightError as error:
         logging.getLogger(__name__).error("%s", error)
         return 2
@@ -55,22 +65,52 @@ def _train(config: TrainConfig, options: argparse.Namespace) -> None:
     from maskwright.train.loop import CHECKPOINT, Run
 
     if not options.export_only:
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
         run = Run(config, options.data, options.out, options.cache or options.out / "cache", _say_progress)
         if options.resume:
             run.resume()
         elif options.start:
             run.start_from(options.start)
-        run.train(stop)
+        run.train(_stop_on_signal())
     path = export(options.out / CHECKPOINT, options.out / "model.safetensors")
     logging.getLogger(__name__).info("wrote %s", path)
 
 
+def _train_memory(config: MemoryConfig, options: argparse.Namespace) -> None:
+    from maskwright.train.loop import CHECKPOINT
+    from maskwright.train.memory_run import MemoryRun, export
+    from maskwright.weights.fetch import locate
+
+    weights = options.weights or locate("nano")
+    if not options.export_only:
+        run = MemoryRun(
+            config,
+            weights,
+            options.data,
+            options.out,
+            options.cache or options.out / "cache",
+            plain=options.plain,
+            progress=_say_progress,
+        )
+        if options.resume:
+            run.resume()
+        elif options.start:
+            run.start_from(options.start)
+        run.train(_stop_on_signal())
+    path = export(options.out / CHECKPOINT, weights, options.out / "model.safetensors")
+    logging.getLogger(__name__).info("wrote %s", path)
+
+
+def _stop_on_signal() -> threading.Event:
+    """Set by Ctrl-C or SIGTERM, so that a run saves a checkpoint before it ends."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
 def _say_progress(done: int, total: int) -> None:
     end = "\n" if done == total else ""
-    sys.stderr.write(f"\rfeatures of {done} of {total} pictures{end}")
+    sys.stderr.write(f"\rfeatures of {done} of {total} pictures or clips{end}")
     sys.stderr.flush()
 
 

@@ -98,13 +98,7 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
         """A run with these settings; InputError names a field that is unknown or of another type."""
-        kinds = {field.name: type(field.default) for field in fields(cls)}
-        checked = {}
-        for name, value in values.items():
-            if name not in kinds:
-                raise InputError(f"unknown training setting {name!r}; known are {', '.join(sorted(kinds))}")
-            checked[name] = _convert(name, value, kinds[name])
-        return cls(**checked)
+        return cls(**checked(cls, values))
 
     def override(self, pairs: Mapping[str, str]) -> TrainConfig:
         """The same run with some fields set from text."""
@@ -113,6 +107,17 @@ class TrainConfig:
     def with_size(self, size: int) -> TrainConfig:
         """The same run at another input size."""
         return replace(self, size=size)
+
+
+def checked(settings: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values for a dataclass of settings, converted; InputError names an unknown field or a wrong type."""
+    kinds = {field.name: type(field.default) for field in fields(settings)}
+    found = {}
+    for name, value in values.items():
+        if name not in kinds:
+            raise InputError(f"unknown training setting {name!r}; known are {', '.join(sorted(kinds))}")
+        found[name] = _convert(name, value, kinds[name])
+    return found
 
 
 def read_recipe(name: str) -> dict[str, Any]:

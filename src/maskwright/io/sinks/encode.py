@@ -59,7 +59,7 @@ _FRAGMENTS = "frag_keyframe+empty_moov+default_base_moof"
 
 # H.264 in 4:2:0 is what every player shows; 4:4:4, which could be odd-sized, is not. No frames that refer to
 # later ones (bf): their reordering would shift the time stamps of a partial file. No macroblock tree: with it
-# x264 does not always encode the same pictures into the same bits, and a resumed run is to equal an unbroken one.
+# x264 does not always turn the same pictures into the same bits, and a resumed run is to equal a whole one.
 H264 = Encoding(
     "libx264",
     "yuv420p",

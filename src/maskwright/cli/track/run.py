@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskwright.cli.progress import Stage, Watch
-from maskwright.cli.track_log import LogIndex, replay
-from maskwright.cli.track_outputs import partial_of
-from maskwright.cli.track_prompts import Placed, as_json
-from maskwright.cli.track_results import Results
-from maskwright.cli.track_snapshots import Snapshots
-from maskwright.cli.track_span import Span
-from maskwright.cli.track_summary import summarise
+from maskwright.cli.track.log import LogIndex, replay
+from maskwright.cli.track.outputs import partial_of
+from maskwright.cli.track.prompts import Placed, as_json
+from maskwright.cli.track.results import Results
+from maskwright.cli.track.snapshots import Snapshots
+from maskwright.cli.track.span import Span
+from maskwright.cli.track.summary import summarise
 from maskwright.errors import MaskwrightError, OutputError
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from maskwright.cli.track_outputs import Outputs
+from maskwright.cli.track.outputs import Outputs
 
 if TYPE_CHECKING:
-    from maskwright.cli.track_prompts import Placed
-    from maskwright.cli.track_span import Span
+    from maskwright.cli.track.prompts import Placed
+    from maskwright.cli.track.span import Span
     from maskwright.frames import TrackedFrame
     from maskwright.io.sinks import FrameLog, LogHeader
     from maskwright.io.sources import Source

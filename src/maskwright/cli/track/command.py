@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskwright.cli.progress import Watch
-from maskwright.cli.track_outputs import Outputs
-from maskwright.cli.track_prompts import parse, placed
-from maskwright.cli.track_results import Results
-from maskwright.cli.track_run import Run
-from maskwright.cli.track_span import Direction, place
+from maskwright.cli.track.outputs import Outputs
+from maskwright.cli.track.prompts import parse, placed
+from maskwright.cli.track.results import Results
+from maskwright.cli.track.run import Run
+from maskwright.cli.track.span import Direction, place
 from maskwright.errors import InputError
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _load(request: Request) -> MaskModel:
 
 def _show(report: dict[str, Any], *, as_json: bool) -> None:
     from maskwright.cli.terminal import print_json
-    from maskwright.cli.track_summary import show
+    from maskwright.cli.track.summary import show
 
     if as_json:
         print_json(report)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maskwright.cli.track_log import LogIndex
+    from maskwright.cli.track.log import LogIndex
 
 DOUBTFUL = 0.5
 """Predicted IoU below which a mask wants review."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from maskwright.cli.track_prompts import Asked, first_of, numbered
+from maskwright.cli.track.prompts import Asked, first_of, numbered
 from maskwright.errors import InputError
 
 if TYPE_CHECKING:

@@ -1,0 +1,335 @@
+"""Learning to follow: nano's memory half on clips with cached features, the image half frozen bit for bit.
+
+A clip's first frame is given as a mask, the others are followed as the tracker would: recall, decode without
+prompts, choose, remember. The loss reaches through time by way of the memories.
+Axes: T frames, O followed objects, S memories so far, M masks, H W the mask grid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskwright.model.candidates import Chosen, choose_tracked
+from maskwright.model.mask_decoder import ImageFeatures
+from maskwright.model.memory_cells import Recalled
+from maskwright.model.prompt_encoder import NO_POINT, PromptTensors
+from maskwright.model.sam2 import SAM2, Decoded
+from maskwright.train.clip_cache import CachedClip, ClipCache
+from maskwright.train.losses import dice, focal, true_iou
+from maskwright.train.memory_settings import MemoryConfig
+from maskwright.weights.keymaps import is_memory
+
+VISIBLE_CELLS = 2.0
+"""Mask cells from which an object counts as visible; fewer, but not none, are not judged."""
+
+
+class FrameLoss(NamedTuple):
+    """Losses of one followed frame, scalars; all but ``total`` are for the log."""
+
+    total: Tensor
+    drawn: Tensor
+    """Mask loss of what memory redrew."""
+    decoded: Tensor
+    """Mask loss of the three candidates."""
+    presence: Tensor
+    drawn_iou: Tensor
+    iou: Tensor
+    """IoU of the mask that the tracker would take, over visible objects."""
+
+
+class Followed(NamedTuple):
+    """What was found in one frame."""
+
+    found: Recalled
+    decoded: Decoded | None
+    """None while only the redrawn mask is trained."""
+    chosen: Chosen
+
+
+class MemoryLearner:
+    """A model whose memory half is learning, its optimiser, and the running average of its weights."""
+
+    def __init__(self, model: SAM2, config: MemoryConfig) -> None:
+        self.model, self.config = model, config
+        self.step_number, self.elapsed = 0, 0.0
+        model.requires_grad_(False)
+        self._named = {
+            name: parameter
+            for name, parameter in model.named_parameters()
+            if name.startswith("memory_cells.")
+        }
+        for parameter in self._named.values():
+            parameter.requires_grad_(True)
+        self.optimiser = torch.optim.AdamW(_groups(self._named, config), lr=0.0, betas=(0.9, 0.99))
+        self.average = {name: parameter.detach().clone() for name, parameter in self._named.items()}
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is used up, by steps or by time, whichever is further along."""
+        by_steps = self.step_number / self.config.steps if self.config.steps else 0.0
+        by_time = self.elapsed / (60 * self.config.minutes) if self.config.minutes else 0.0
+        return min(1.0, max(by_steps, by_time))
+
+    def rate(self) -> float:
+        """Factor on the peak rates: linear warm-up by steps, cosine to zero by progress."""
+        warm = min(1.0, (self.step_number + 1) / max(1, self.config.warmup_steps))
+        return warm * 0.5 * (1 + math.cos(math.pi * self.progress))
+
+    def step(self, clip: CachedClip) -> FrameLoss:
+        """Learn from one clip."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * self.rate()
+        self.optimiser.zero_grad(set_to_none=True)
+        losses = clip_losses(
+            self.model,
+            clip,
+            self.config,
+            decode=self.progress >= self.config.decode_from,
+            rng=np.random.default_rng((self.config.seed, self.step_number, 1)),
+        )
+        mean = FrameLoss(*(torch.stack(parts).mean() for parts in zip(*losses, strict=True)))
+        mean.total.backward()
+        nn.utils.clip_grad_norm_(list(self._named.values()), self.config.clip)
+        self.optimiser.step()
+        self.step_number += 1
+        decay = min(self.config.ema, (1 + self.step_number) / (10 + self.step_number))
+        with torch.no_grad():
+            now = [parameter.detach() for parameter in self._named.values()]
+            torch._foreach_lerp_(list(self.average.values()), now, 1 - decay)
+        return FrameLoss(*(part.detach() for part in mean))
+
+    def averaged_state(self) -> dict[str, Tensor]:
+        """The model's whole state with averaged weights in place of the trained ones."""
+        return {**self.model.state_dict(), **self.average}
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on. The frozen half is not in it: the start file has it."""
+        return {
+            "model": {name: value for name, value in self.model.state_dict().items() if is_memory(name)},
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step_number,
+            "elapsed": self.elapsed,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``."""
+        self.model.load_state_dict({**self.model.state_dict(), **state["model"]})
+        for name, value in self.average.items():
+            value.copy_(state["average"][name])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step_number, self.elapsed = int(state["step"]), float(state["elapsed"])
+
+    def start_from(self, state: dict[str, Any]) -> None:
+        """Begin with another run's averaged weights."""
+        self.model.load_state_dict({**self.model.state_dict(), **state["model"], **state["average"]})
+        for name, parameter in self._named.items():
+            self.average[name].copy_(parameter.detach())
+
+
+def clip_losses(
+    model: SAM2,
+    clip: CachedClip,
+    config: MemoryConfig,
+    *,
+    decode: bool,
+    rng: np.random.Generator | None = None,
+) -> list[FrameLoss]:
+    """Follow all objects of a clip from its first frame on; losses of the frames that are learnt from.
+
+    With a generator, as in training, up to ``free_frames`` frames are followed before those that are learnt
+    from, and some masks are smudged; without one, all frames count.
+    """
+    free = int(rng.integers(config.free_frames + 1)) if rng is not None else 0
+    share = config.smudge_share if rng is not None else 0.0
+    followed = follow(model, clip, decode=decode, free=free, smudge=partial(smudged, share=share, rng=rng))
+    return [
+        frame_loss(one, clip.targets_TKHW[number], config)
+        for number, one in enumerate(followed, start=1)
+        if number > free
+    ]
+
+
+def follow(
+    model: SAM2,
+    clip: CachedClip,
+    *,
+    decode: bool,
+    free: int = 0,
+    smudge: Callable[[Tensor], Tensor] | None = None,
+) -> list[Followed]:
+    """Follow all objects of a clip as the tracker does.
+
+    Args:
+        model: With a memory half that matches.
+        clip: Features and truth; only the first frame's truth is used.
+        decode: False stops at what memory redraws.
+        free: Frames after the first that are followed without gradients.
+        smudge: Applied to followed masks (O, H, W) before they are remembered.
+    """
+    memories = [first_memory(model, clip.features[0], clip.targets_TKHW[0])]
+    oldest = model.config.num_memories - 1
+    found = []
+    for number, features in enumerate(clip.features[1:], start=1):
+        kept = [0, *range(max(1, number - oldest), number)]
+        # a memory's row: the prompted frame has its own, others go by age
+        rows = torch.tensor([oldest if n == 0 else number - n - 1 for n in kept])
+        with torch.set_grad_enabled(torch.is_grad_enabled() and number > free):
+            followed = follow_frame(
+                model,
+                features,
+                torch.stack([memories[n] for n in kept], dim=1),
+                rows.expand(len(memories[0]), -1),
+                decode=decode,
+            )
+        chosen = followed.chosen
+        logits_OHW = chosen.logits_OHW if smudge is None else smudge(chosen.logits_OHW)
+        unsure = torch.zeros(len(logits_OHW), dtype=torch.bool)
+        memories.append(model.encode_memory(features, logits_OHW, chosen.object_score_O, unsure))
+        found.append(followed)
+    return found
+
+
+def smudged(logits_OHW: Tensor, *, share: float, rng: np.random.Generator | None) -> Tensor:
+    """Some masks with a part wiped out, a part filled in, or moved: what a tracker's errors may look like."""
+    if rng is None or share == 0:
+        return logits_OHW
+    height, width = logits_OHW.shape[1:]
+    masks = []
+    for logits_HW in logits_OHW:
+        if rng.random() < share:
+            if rng.random() < 0.3:
+                moves = [int(n) for n in rng.integers(-height // 24, height // 24 + 1, 2)]
+                logits_HW = logits_HW.roll(moves, (0, 1))
+            else:
+                inside = (logits_HW > 0).nonzero()
+                middle = inside[int(rng.integers(len(inside)))].tolist() if len(inside) else (0, 0)
+                half_h, half_w = (int(side * rng.uniform(0.02, 0.15)) + 1 for side in (height, width))
+                patch = torch.zeros(height, width, dtype=torch.bool)
+                patch[
+                    max(0, middle[0] - half_h) : middle[0] + half_h,
+                    max(0, middle[1] - half_w) : middle[1] + half_w,
+                ] = True
+                logits_HW = logits_HW.masked_fill(patch, 8.0 if rng.random() < 0.4 else -8.0)
+        masks.append(logits_HW)
+    return torch.stack(masks)
+
+
+def first_memory(model: SAM2, features: ImageFeatures, masks_OHW: Tensor) -> Tensor:
+    """Memories (O, I, D) of the given frame."""
+    num = len(masks_OHW)
+    logits_OHW = masks_OHW * 20 - 10
+    return model.encode_memory(features, logits_OHW, torch.ones(num), torch.ones(num, dtype=torch.bool))
+
+
+def follow_frame(
+    model: SAM2, features: ImageFeatures, memories_OSID: Tensor, rows_OS: Tensor, *, decode: bool
+) -> Followed:
+    """One frame, from memories that all count."""
+    found = model.memory_cells.read(*features.levels, memories_OSID, rows_OS, None, together=True)
+    if not decode:
+        unused = found.presence_N.new_zeros(len(found.presence_N), model.config.width)
+        return Followed(
+            found, None, Chosen(found.logits_NHW, found.presence_N, unused, torch.ones_like(found.presence_N))
+        )
+    num = len(memories_OSID)
+    prompts = PromptTensors(torch.zeros(num, 1, 2, 2), torch.full((num, 1, 2), NO_POINT))
+    decoded = model.decode(model.redrawn(features, found), prompts)
+    chosen = choose_tracked(*decoded, single=False, delta=0.0, threshold=None)
+    return Followed(found, decoded, chosen)
+
+
+def frame_loss(followed: Followed, targets_OHW: Tensor, config: MemoryConfig) -> FrameLoss:
+    """All losses of one frame."""
+    found, decoded, chosen = followed
+    drawn = _mask_loss(found.logits_NHW, targets_OHW, config).mean()
+    area_O = targets_OHW.sum((1, 2))
+    judged_O = (area_O == 0) | (area_O >= VISIBLE_CELLS)
+    there_O = (area_O > 0).float()
+    presence_O = F.binary_cross_entropy_with_logits(found.presence_N, there_O, reduction="none")
+    presence = (presence_O * judged_O).mean()
+    total = config.drawn_weight * drawn + config.presence_weight * presence
+    decoded_loss = torch.zeros(())
+    if decoded is not None:
+        logits_OMHW = decoded.logits_BPMHW[:, 0, 1:]
+        targets_OMHW = targets_OHW[:, None].expand_as(logits_OMHW)
+        # memory leaves no doubt about what is meant, so every candidate should be right
+        decoded_loss = _mask_loss(logits_OMHW, targets_OMHW, config).mean()
+        total = total + decoded_loss
+        if config.iou_weight:
+            error = (decoded.iou_BPM[:, 0, 1:] - true_iou(logits_OMHW, targets_OMHW)).abs().mean()
+            total = total + config.iou_weight * error
+    seen_O = area_O >= VISIBLE_CELLS
+    return FrameLoss(
+        total,
+        drawn,
+        decoded_loss,
+        presence,
+        _mean_where(true_iou(found.logits_NHW, targets_OHW), seen_O),
+        _mean_where(true_iou(chosen.logits_OHW, targets_OHW), seen_O),
+    )
+
+
+@torch.no_grad()
+def _mean_where(values_O: Tensor, where_O: Tensor) -> Tensor:
+    """Mean over some; 1 if there are none, which leaves a mean over frames nearly as it is."""
+    return values_O[where_O].mean() if where_O.any() else torch.ones(())
+
+
+def _mask_loss(logits: Tensor, targets: Tensor, config: MemoryConfig) -> Tensor:
+    focal_loss = focal(logits, targets, config.focal_alpha, config.focal_gamma)
+    return config.focal_weight * focal_loss + config.dice_weight * dice(logits, targets)
+
+
+def varied(clip: CachedClip, frames: int, rng: np.random.Generator) -> CachedClip:
+    """``frames`` of the clip's frames in order, sometimes backward where all objects are in the last one."""
+    count = len(clip.features)
+    picks = [
+        0,
+        *sorted(int(n) for n in rng.choice(np.arange(1, count), min(frames, count) - 1, replace=False)),
+    ]
+    if rng.random() < 0.5 and bool((clip.targets_TKHW[-1].sum((1, 2)) >= VISIBLE_CELLS).all()):
+        picks = [count - 1 - n for n in picks]
+    return CachedClip([clip.features[n] for n in picks], clip.targets_TKHW[picks])
+
+
+@torch.no_grad()
+def principal_keys(model: SAM2, cache: ClipCache, clips: int) -> None:
+    """Let keys begin as the principal directions of the features, so that matching begins as likeness."""
+    parts = [
+        cache.clip(number).features[frame].low_BCHW[0].flatten(1).T[::8]
+        for number in range(min(clips, cache.ready))
+        for frame in (0, -1)
+    ]
+    cells_NC = torch.cat(parts)
+    mean_C = cells_NC.mean(dim=0)
+    directions_CC = torch.linalg.eigh(torch.cov(cells_NC.T))[1].flip(1)
+    key = model.memory_cells.key
+    key.weight.copy_(directions_CC[:, : key.out_features].T)
+    key.bias.copy_(-key.weight @ mean_C)
+
+
+def _groups(named: dict[str, nn.Parameter], config: MemoryConfig) -> list[dict[str, Any]]:
+    """Parameter groups by rate (matching learns slower, it begins well) and by decay."""
+    groups = []
+    for matching in (False, True):
+        for decays in (False, True):
+            members = [
+                parameter
+                for name, parameter in named.items()
+                if name.startswith("memory_cells.key.") == matching and (parameter.ndim >= 2) == decays
+            ]
+            if members:
+                peak = config.key_rate if matching else config.learning_rate
+                groups.append(
+                    {"params": members, "peak": peak, "weight_decay": config.weight_decay if decays else 0.0}
+                )
+    return groups
