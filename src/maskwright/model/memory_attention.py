@@ -33,7 +33,7 @@ class MemoryAttentionLayer(nn.Module):
         self,
         image_NIC: Tensor,
         memory_NTD: Tensor,
-        place_NTD: Tensor,
+        placed_NTD: Tensor,
         visible_N11T: Tensor | None,
         rotary: tuple[Tensor, Tensor],
         num_placeless: int,
@@ -42,7 +42,7 @@ class MemoryAttentionLayer(nn.Module):
         image_NIC = image_NIC + self.self_attention(x_NIC, x_NIC, x_NIC, rotary=rotary)
         image_NIC = image_NIC + self.cross_attention(
             self.norm2(image_NIC),
-            memory_NTD + place_NTD,
+            placed_NTD,
             memory_NTD,
             mask=visible_N11T,
             rotary=rotary,
@@ -80,6 +80,7 @@ class MemoryAttention(nn.Module):
         height, width = features_NCHW.shape[-2:]
         rotary = rotary_table(height, width, features_NCHW.shape[1], features_NCHW.device)
         x_NIC = (features_NCHW + PLACE_WEIGHT * sine_CHW).flatten(2).transpose(1, 2)
+        placed_NTD = memory_NTD + place_NTD
         for layer in self.layers:
-            x_NIC = layer(x_NIC, memory_NTD, place_NTD, visible_N11T, rotary, num_placeless)
+            x_NIC = layer(x_NIC, memory_NTD, placed_NTD, visible_N11T, rotary, num_placeless)
         return self.norm(x_NIC).transpose(1, 2).unflatten(2, (height, width))

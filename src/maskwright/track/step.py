@@ -20,7 +20,11 @@ from maskwright.track.memories import Memories
 from maskwright.track.policy import Policy
 
 OBJECTS_PER_CALL = 8
-"""Objects that are followed as one batch; about 100 MiB each while memory attention runs at 1024 px."""
+"""Objects that are followed as one batch; some 170 MiB of tensors each at 1024 px."""
+OBJECTS_PER_CALL_ON_CPU = 2
+"""The same on a processor, which is already busy with one: larger batches leave the caches and the allocator's
+reach, and took a fifth more time for eight objects (docs/log.md).
+"""
 
 
 def moment(frames: Sequence[int], direction: int, pointer_span: int) -> Moment:
@@ -45,8 +49,9 @@ def follow(
 ) -> Chosen:
     """Find objects in a frame from memory alone, a bounded number at a time."""
     parts = []
-    for start in range(0, len(rows), OBJECTS_PER_CALL):
-        some = slice(start, start + OBJECTS_PER_CALL)
+    most = OBJECTS_PER_CALL_ON_CPU if runtime.device.type == "cpu" else OBJECTS_PER_CALL
+    for start in range(0, len(rows), most):
+        some = slice(start, start + most)
         then = now._replace(frame_O=now.frame_O[some])
         seen = recalled(runtime, features, memories, rows[some], then)
         decoded = runtime.decode(seen, _nothing_asked(len(rows[some])))
