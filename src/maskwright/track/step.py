@@ -22,9 +22,7 @@ from maskwright.track.policy import Policy
 OBJECTS_PER_CALL = 8
 """Objects that are followed as one batch; some 170 MiB of tensors each at 1024 px."""
 OBJECTS_PER_CALL_ON_CPU = 2
-"""The same on a processor, which is already busy with one: larger batches leave the caches and the allocator's
-reach, and took a fifth more time for eight objects (docs/log.md).
-"""
+"""The same on a processor, which one already keeps busy: eight at once took a sixth longer (docs/log.md)."""
 
 
 def moment(frames: Sequence[int], direction: int, pointer_span: int) -> Moment:
