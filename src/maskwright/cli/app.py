@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from maskwright.cli.evaluate import commands as evaluation
+from maskwright.cli.options import Device, Dtype, ImageSize, Model
 from maskwright.errors import MaskwrightError
 
 INTERRUPTED = 130
@@ -25,29 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-_FORWARDED = {
-    "allow_extra_args": True,
-    "ignore_unknown_options": True,
-    "allow_interspersed_args": False,
-    "help_option_names": [],
-}
-
-Model = Annotated[
-    str, typer.Option("--model", "-m", help="A name from `maskwright models`, or a model file.")
-]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best one here by default.")]
-Dtype = Annotated[
-    str | None,
-    typer.Option(help="float32 (the default, exact), bfloat16, float16, or fast: what suits the device."),
-]
-
-ImageSize = Annotated[
-    int | None,
-    typer.Option(
-        help="Side of the network's input in pixels, a multiple of 32.", show_default="the model's own"
-    ),
-]
 
 
 class _Stopped(Exception):
@@ -94,6 +73,14 @@ def _print_version(wanted: bool) -> None:
         from maskwright import __version__
 
         typer.echo(f"maskwright {__version__}")
+        raise typer.Exit
+
+
+def _print_plan(wanted: bool) -> None:
+    if wanted:
+        from maskwright.train.accounting import plan_table
+
+        typer.echo(plan_table())
         raise typer.Exit
 
 
@@ -335,17 +322,136 @@ def doctor(
     examine(as_json=as_json)
 
 
-@app.command(context_settings=_FORWARDED, add_help_option=False)
-def train(context: typer.Context) -> None:
-    """Train nano from a recipe; see `maskwright train --help`."""
-    from maskwright.train.__main__ import main
+@app.command()
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RECIPE]",
+            help="A TOML file or the name of a recipe that comes with the package.",
+            show_default="finetune, or finetune-video where the data are videos",
+        ),
+    ] = None,
+    *,
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Labelled pictures or videos: COCO JSON, DAVIS or YouTube-VOS folder, SA-V, label maps.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Folder of the run and its model.", show_default=False
+        ),
+    ],
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the pictures lie that a COCO file names.")
+    ] = None,
+    val: Annotated[
+        Path | None,
+        typer.Option(
+            help="Held-out data; all of --data is learnt from then.", show_default="a part of --data"
+        ),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            "--init",
+            "--weights",
+            metavar="NAME|FILE",
+            help="Model to begin with; imagenet: nano with nothing but an ImageNet trunk.",
+            show_default="the recipe's, else nano",
+        ),
+    ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            metavar="early|trunk|encoder|none",
+            help="What keeps its weights: the trunk up to stride 8, all of it, or trunk and neck.",
+            show_default="the recipe's",
+        ),
+    ] = None,
+    lora: Annotated[
+        int | None,
+        typer.Option(
+            metavar="RANK", help="Train low-rank adapters in the trunk instead of the trunk; 8 is usual."
+        ),
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(metavar="CKPT", help="Begin with the averaged weights of another run's latest.pt."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, to the same bits.")
+    ] = False,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="TABLE.FIELD=VALUE", help="Override a setting: loop.steps=100. Repeatable."
+        ),
+    ] = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="GPUs that share the work.", show_default="the recipe's"),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar="32-true|bf16-mixed|16-mixed", show_default="the recipe's"),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of what is computed once and kept.", show_default="OUT/cache"
+        ),
+    ] = None,
+    plain: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Photographs for the backgrounds of clips that are made."),
+    ] = None,
+    export_only: Annotated[
+        bool,
+        typer.Option("--export-only", help="Train nothing; write the model file of the run in --out."),
+    ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", is_eager=True, callback=_print_plan, help="Print what fits a GPU of 16 GB, and stop."
+        ),
+    ] = False,
+) -> None:
+    """Fine-tune a model on your data, or train nano.
 
-    raise typer.Exit(main(context.args) or 0)
+    maskwright train --data my_coco.json --images photos --init sam2.1-tiny --freeze encoder -o run
+
+    Writes checkpoints, logs and, at the end, DIR/model.safetensors, which every --model and maskwright.load
+    take. Ctrl-C saves a checkpoint; --resume goes on from it.
+    """
+    from maskwright.cli.train import Request, train_model
+
+    finished = train_model(
+        Request(
+            recipe=recipe,
+            data=data,
+            out=out,
+            images=images,
+            val=val,
+            init=init,
+            freeze=freeze,
+            lora=lora,
+            start=start,
+            resume=resume,
+            sets=sets or [],
+            devices=devices,
+            precision=precision,
+            cache=cache,
+            plain=plain,
+            export_only=export_only,
+        )
+    )
+    if not finished:
+        raise _Stopped
 
 
-@app.command(context_settings=_FORWARDED, add_help_option=False)
-def evaluate(context: typer.Context) -> None:
-    """Measure a model on labelled pictures; see `maskwright evaluate --help`."""
-    from maskwright.evaluate.__main__ import main
-
-    raise typer.Exit(main(context.args) or 0)
+app.add_typer(evaluation.app)

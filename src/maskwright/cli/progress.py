@@ -57,20 +57,21 @@ class Watch:
             signal.signal(signal.SIGINT, before)
 
     @contextmanager
-    def stage(self, what: str, total: int | None, done: int = 0) -> Iterator[Stage]:
+    def stage(self, what: str, total: int | None, done: int = 0, *, unit: str = "frame") -> Iterator[Stage]:
         """A bar for one piece of work.
 
         Args:
             what: In a word or two.
             total: Frames in all, as far as that is known.
             done: Frames that were done before.
+            unit: What is counted, if not frames.
         """
         if not self.console.is_terminal:
-            yield _Plain(self, what, total, done)
+            yield _Plain(self, what, total, done, unit)
             return
         with _bar(self.console) as progress:
             task = progress.add_task(what, total=total, completed=done, rate="", note="")
-            yield _Bar(progress, task, what, total, done)
+            yield _Bar(progress, task, what, total, done, unit)
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
         if self.stopping:
@@ -79,12 +80,13 @@ class Watch:
 
 
 class Stage:
-    """Counts the frames of one piece of work."""
+    """Counts the frames, or whatever the unit is, of one piece of work."""
 
-    def __init__(self, what: str, total: int | None, done: int) -> None:
+    def __init__(self, what: str, total: int | None, done: int, unit: str) -> None:
         self.what = what
         self.total = total
         self.done = done
+        self.unit = unit
         self._begun_with = done
         self._started = time.monotonic()
 
@@ -110,18 +112,20 @@ class Stage:
 
 
 class _Bar(Stage):
-    def __init__(self, progress: Progress, task: TaskID, what: str, total: int | None, done: int) -> None:
-        super().__init__(what, total, done)
+    def __init__(
+        self, progress: Progress, task: TaskID, what: str, total: int | None, done: int, unit: str
+    ) -> None:
+        super().__init__(what, total, done, unit)
         self._progress, self._task = progress, task
 
     def show(self, note: str) -> None:
-        rate = f"{self.rate:.1f} frames/s"
+        rate = f"{self.rate:.1f} {self.unit}s/s"
         self._progress.update(self._task, completed=self.done, rate=rate, note=note)
 
 
 class _Plain(Stage):
-    def __init__(self, watch: Watch, what: str, total: int | None, done: int) -> None:
-        super().__init__(what, total, done)
+    def __init__(self, watch: Watch, what: str, total: int | None, done: int, unit: str) -> None:
+        super().__init__(what, total, done, unit)
         self._watch = watch
         self._shown = time.monotonic()
 
@@ -133,7 +137,8 @@ class _Plain(Stage):
         of = "" if self.total is None else f" of {self.total}"
         left = "" if self.left is None else f", {_clock(self.left)} left"
         self._watch.say(
-            f"{self.what}: frame {self.done}{of}, {self.rate:.1f} frames/s{left}{note and f', {note}'}"
+            f"{self.what}: {self.unit} {self.done}{of}, {self.rate:.1f} {self.unit}s/s{left}"
+            f"{note and f', {note}'}"
         )
 
 

@@ -1,1 +1,1 @@
-"""How good are the masks, by box, by one and five clicks? ``python -m maskwright.evaluate`` measures."""
+"""How good are the masks, by box, by clicks, through video? ``maskwright eval`` measures."""

@@ -7,78 +7,85 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from maskwright.errors import ImageError, InputError
+from maskwright.errors import InputError
 from maskwright.evaluate.questions import MAX_OBJECTS, Question, corrected, questions
-from maskwright.evaluate.report import Answer, Report, summarise
+from maskwright.evaluate.report import Answer, ClickReport, summarise
 from maskwright.facade import MaskModel
-from maskwright.io.images import read_image
-from maskwright.io.labelled import Labelled, read_labels
+from maskwright.io.datasets.protocol import Pictures, Scene
 from maskwright.masks import Masks
 from maskwright.pixels.metrics import iou
 from maskwright.segmenter import Embedding
 from maskwright.types import MaskPrompt
 
 NUM_CLICKS = 5
-PROMPTS = ("box", "1 click", f"{NUM_CLICKS} clicks")
 
-Progress = Callable[[int, int], None]
-"""Called with pictures done and pictures in all."""
+Step = Callable[[], None]
+"""Called after every picture or frame."""
 
 
 def evaluate_images(
     model: MaskModel,
-    samples: Sequence[Labelled],
+    pictures: Pictures,
     *,
-    data: str = "",
+    numbers: Sequence[int] | None = None,
+    clicks: int = NUM_CLICKS,
     max_objects: int = MAX_OBJECTS,
-    progress: Progress | None = None,
-) -> Report:
-    """Mean IoU by tight box, by one centre click, and by five clicks that correct what is most wrong.
+    step: Step | None = None,
+) -> ClickReport:
+    """IoU by tight box, by one centre click, and by each further click that corrects what is most wrong.
 
     Every object is asked for by itself. "Picked" is the candidate with the highest predicted IoU, which is
-    what ``Embedding.segment`` returns. With five clicks, each further click comes with the logits of the mask
-    picked before, as an interactive tool would send them.
+    what ``Embedding.segment`` returns. Each further click comes with the logits of the mask picked before, as
+    an interactive tool would send them.
+
+    Args:
+        model: Who is asked.
+        pictures: The data set.
+        numbers: Which of its pictures; all by default.
+        clicks: Clicks per object, 1 or more.
+        max_objects: Objects per picture, 1 or more.
+        step: Called after every picture.
 
     Raises:
-        ImageError: a picture or label map cannot be read, or their sizes differ.
-        InputError: no sample has an object that is large enough.
+        ImageError: a picture or its masks cannot be read, or their sizes differ.
+        InputError: no picture has an object that is large enough.
     """
     started = time.monotonic()
+    numbers = range(len(pictures)) if numbers is None else numbers
     answers: list[Answer] = []
-    for number, sample in enumerate(samples):
-        answers += ask(model, sample, max_objects=max_objects)
-        if progress is not None:
-            progress(number + 1, len(samples))
+    for number in numbers:
+        name, source = pictures.names[number], pictures.sources[number]
+        for question, prompt, picked, best in ask(
+            model, pictures.read(number), clicks=clicks, max_objects=max_objects
+        ):
+            answers.append(Answer(name, source, question.object_id, prompt, picked, best))
+        if step is not None:
+            step()
     if not answers:
         raise InputError("there is no object to ask for in these pictures")
-    seconds = round(time.monotonic() - started, 1)
-    return Report(model.name, model.config.image_size, data, len(samples), seconds, summarise(answers))
+    return ClickReport(answers, summarise(answers), len(numbers), round(time.monotonic() - started, 1))
 
 
-def ask(model: MaskModel, sample: Labelled, *, max_objects: int = MAX_OBJECTS) -> Iterator[Answer]:
-    """All questions about one picture."""
-    labels = read_labels(sample.labels)
-    picture = read_image(sample.image)
-    if picture.shape[:2] != labels.shape:
-        raise ImageError(
-            f"{sample.labels} is {labels.shape}, its picture {picture.shape[:2]}; they must agree"
-        )
-    asked = questions(labels, limit=max_objects)
+def ask(
+    model: MaskModel, scene: Scene, *, clicks: int = NUM_CLICKS, max_objects: int = MAX_OBJECTS
+) -> Iterator[tuple[Question, str, float, float]]:
+    """All questions about one picture: the object, by what, and IoU of the picked and best candidate."""
+    asked = questions(scene, limit=max_objects)
     if not asked:
         return
-    embedding = model.embed(picture)
-    boxes = embedding.segment(*(one.box for one in asked), candidates=True)
-    clicks = embedding.segment(*(one.click for one in asked), candidates=True)
-    more = refine(embedding, asked, clicks)
-    for prompt, masks in zip(PROMPTS, (boxes, clicks, more), strict=True):
-        for ours, best in score(asked, masks):
-            yield Answer(sample.name, sample.source, prompt, ours, best)
+    embedding = model.embed(scene.picture)
+    by_box = embedding.segment(*(one.box for one in asked), candidates=True)
+    for prompt, masks in (("box", by_box), *_by_clicks(embedding, asked, clicks)):
+        for question, (picked, best) in zip(asked, score(asked, masks), strict=True):
+            yield question, prompt, picked, best
 
 
-def refine(embedding: Embedding, asked: Sequence[Question], masks: Masks) -> Masks:
-    """Candidates after clicks two to ``NUM_CLICKS``, starting from those of the first click."""
+def _by_clicks(embedding: Embedding, asked: Sequence[Question], num: int) -> Iterator[tuple[str, Masks]]:
+    """Candidates after one click, two, and so on."""
     clicks = [one.click for one in asked]
-    for _ in range(NUM_CLICKS - 1):
+    masks = embedding.segment(*clicks, candidates=True)
+    yield named(1), masks
+    for count in range(2, num + 1):
         picked = masks.best()
         clicks = [
             corrected(question, before, bitmap)
@@ -86,7 +93,12 @@ def refine(embedding: Embedding, asked: Sequence[Question], masks: Masks) -> Mas
         ]
         prompts = [click + MaskPrompt(logits) for click, logits in zip(clicks, picked.logits, strict=True)]
         masks = embedding.segment(*prompts, candidates=True)
-    return masks
+        yield named(count), masks
+
+
+def named(clicks: int) -> str:
+    """``1 click``, ``2 clicks`` ..."""
+    return "1 click" if clicks == 1 else f"{clicks} clicks"
 
 
 def score(asked: Sequence[Question], masks: Masks) -> list[tuple[float, float]]:

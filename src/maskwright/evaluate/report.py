@@ -1,15 +1,16 @@
-"""Figures of an evaluation: means over objects, as a table and as JSON."""
+"""Results of an evaluation: one row per object, means over objects, as CSV and as JSON."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
-from maskwright.io.files import write_text
+from maskwright.evaluate.statistics import Statistics
 
 
 class Answer(NamedTuple):
@@ -17,8 +18,10 @@ class Answer(NamedTuple):
 
     picture: str
     source: str
+    object: int
+    """The data set's number of it."""
     prompt: str
-    """``box``, ``1 click`` or ``5 clicks``."""
+    """``box``, ``1 click``, ``2 clicks`` ..."""
     picked: float
     """IoU of the mask with the highest predicted IoU."""
     best: float
@@ -38,18 +41,14 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Report:
+class ClickReport:
     """The result of ``evaluate_images``."""
 
-    model: str
-    image_size: int
-    data: str
-    pictures: int
-    seconds: float
+    answers: Sequence[Answer]
     means: Sequence[Mean]
     """For all sources together first, then source by source."""
-    notes: dict[str, str] = field(default_factory=dict)
-    """Versions and the like."""
+    pictures: int
+    seconds: float
 
     def mean(self, prompt: str, source: str = "all") -> Mean:
         """One row; KeyError when nothing was asked in that way."""
@@ -58,22 +57,97 @@ class Report:
                 return row
         raise KeyError(f"no {prompt!r} for {source!r} in this report")
 
-    def to_json(self) -> str:
-        """Everything, readable."""
-        return json.dumps(asdict(self), indent=2)
+    def to_csv(self) -> str:
+        """A line per object and prompt."""
+        columns = ("picture", "source", "object", "prompt", "iou_picked", "iou_best")
+        rows = [(*one[:4], round(one.picked, 6), round(one.best, 6)) for one in self.answers]
+        return _csv(columns, rows)
 
-    def save(self, path: Path) -> Path:
-        """Write the JSON file, whole or not at all; OutputError when that fails."""
-        return write_text(path, self.to_json())
+    def to_json(self, about: Mapping[str, Any]) -> str:
+        """The means, after what the caller has to say about the run."""
+        means = [asdict(row) for row in self.means]
+        return _json({**about, "pictures": self.pictures, "seconds": self.seconds, "means": means})
 
-    def table(self) -> str:
-        """Means as aligned text: one line per source and prompt."""
-        lines = [f"{'source':<14} {'prompt':<9} {'objects':>7} {'picked':>7} {'best of 3':>9}"]
-        lines += [
-            f"{row.source:<14} {row.prompt:<9} {row.objects:>7} {row.picked:>7.3f} {row.best:>9.3f}"
-            for row in self.means
+
+@dataclass(frozen=True)
+class Followed:
+    """How one object of one sequence was followed."""
+
+    video: str
+    object: int
+    """The data set's number of it."""
+    frames: int
+    """Frames that count."""
+    region: Statistics
+    """J: intersection over union."""
+    boundary: Statistics
+    """F: agreement of the outlines."""
+
+    @property
+    def both(self) -> float:
+        """J&F, their mean."""
+        return (self.region.mean + self.boundary.mean) / 2
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """The result of ``evaluate_videos``; means are over objects, not over sequences."""
+
+    rows: Sequence[Followed]
+    """At least one."""
+    seconds: float
+
+    @property
+    def region(self) -> Statistics:
+        """J."""
+        return Statistics.over([row.region for row in self.rows])
+
+    @property
+    def boundary(self) -> Statistics:
+        """F."""
+        return Statistics.over([row.boundary for row in self.rows])
+
+    @property
+    def both(self) -> float:
+        """J&F."""
+        return (self.region.mean + self.boundary.mean) / 2
+
+    @property
+    def frames(self) -> int:
+        """Masks that count: frames of each object."""
+        return sum(row.frames for row in self.rows)
+
+    def by_video(self) -> dict[str, VideoReport]:
+        """The rows of each sequence, in the order of measuring."""
+        groups: dict[str, list[Followed]] = defaultdict(list)
+        for row in self.rows:
+            groups[row.video].append(row)
+        return {name: VideoReport(rows, 0.0) for name, rows in groups.items()}
+
+    def to_csv(self) -> str:
+        """A line per object."""
+        figures = ("J&F", "J", "J recall", "J decay", "F", "F recall", "F decay")
+        rows = [
+            (row.video, row.object, row.frames, *(round(value, 6) for value in _values(row)))
+            for row in self.rows
         ]
-        return "\n".join(lines)
+        return _csv(("sequence", "object", "frames", *figures), rows)
+
+    def to_json(self, about: Mapping[str, Any]) -> str:
+        """The means and a row per object, after what the caller has to say about the run."""
+        means = {"J&F": self.both, "J": asdict(self.region), "F": asdict(self.boundary)}
+        objects = [
+            {
+                "sequence": row.video,
+                "object": row.object,
+                "frames": row.frames,
+                "J&F": row.both,
+                "J": asdict(row.region),
+                "F": asdict(row.boundary),
+            }
+            for row in self.rows
+        ]
+        return _json({**about, "seconds": self.seconds, **means, "objects": objects})
 
 
 def summarise(answers: Iterable[Answer]) -> list[Mean]:
@@ -93,3 +167,24 @@ def summarise(answers: Iterable[Answer]) -> list[Mean]:
         for (source, prompt), members in groups.items()
     ]
     return sorted(rows, key=lambda row: (row.source != "all", row.source))
+
+
+def _values(row: Followed) -> tuple[float, ...]:
+    region, boundary = row.region, row.boundary
+    return (
+        row.both,
+        *(region.mean, region.recall, region.decay),
+        *(boundary.mean, boundary.recall, boundary.decay),
+    )
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=1) + "\n"

@@ -1,165 +1,126 @@
-"""How well is an object followed through video? Region overlap J and boundary F, as DAVIS defines them.
+"""How well are objects followed through video? Region overlap J and boundary F, as DAVIS defines them.
 
-A sequence starts with the true mask of its first frame; from there whoever follows it is on its own. The
-first and the last frame do not count, as in the benchmark's own evaluation.
+Each object of a sequence is shown once, in the first frame that has it; from there whoever follows is on its
+own. The frame in which it was shown does not count, nor does the last frame of the sequence, as in the
+benchmark's own evaluation.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-import numpy as np
-
-from maskwright.errors import ImageError, InputError
-from maskwright.io.files import write_text
-from maskwright.io.images import read_image
-from maskwright.io.labelled import read_labels
+from maskwright.errors import InputError
+from maskwright.evaluate.followers import Follow, Found, Shown
+from maskwright.evaluate.images import Step
+from maskwright.evaluate.questions import first_prompt
+from maskwright.evaluate.report import Followed, VideoReport
+from maskwright.evaluate.statistics import Statistics
+from maskwright.io.datasets.protocol import Scene, Videos
 from maskwright.pixels.metrics import boundary_f, iou
-from maskwright.types import BoolArray, ImageArray
+from maskwright.types import BoolArray
 
-Follow = Callable[[Iterable[ImageArray], BoolArray], Iterable[BoolArray]]
-"""Frames (h, w, 3) and the first one's mask (h, w) bool to the masks of all frames, the first too."""
-
-Progress = Callable[[int, int], None]
-"""Called with sequences done and sequences in all."""
+_AT_ONCE = 8
+"""Frames read together."""
 
 
-@dataclass(frozen=True)
-class LabelledVideo:
-    """One sequence in DAVIS layout: a picture and a label map for every frame."""
+class _Truth(NamedTuple):
+    """What the masks of one frame are compared with."""
 
-    name: str
-    images: Sequence[Path]
-    labels: Sequence[Path]
-    """Single-channel PNG of each frame: 0 is background, 1.. are objects."""
-
-
-@dataclass(frozen=True)
-class Followed:
-    """How one object of one sequence was followed: means over frames."""
-
-    video: str
-    label: int
-    frames: int
-    """Frames that count."""
-    region: float
-    """J: intersection over union."""
-    boundary: float
-    """F: agreement of the outlines."""
-
-    @property
-    def both(self) -> float:
-        """J&F, their mean."""
-        return (self.region + self.boundary) / 2
-
-
-@dataclass(frozen=True)
-class VideoReport:
-    """The result of ``evaluate_videos``."""
-
-    rows: Sequence[Followed]
-    seconds: float
-
-    @property
-    def region(self) -> float:
-        """Mean J over objects."""
-        return float(np.mean([row.region for row in self.rows]))
-
-    @property
-    def boundary(self) -> float:
-        """Mean F over objects."""
-        return float(np.mean([row.boundary for row in self.rows]))
-
-    @property
-    def both(self) -> float:
-        """Mean J&F over objects."""
-        return (self.region + self.boundary) / 2
-
-    def save(self, path: Path) -> Path:
-        """Write rows and means as JSON, whole or not at all; OutputError when that fails."""
-        means = {"J": self.region, "F": self.boundary, "J&F": self.both, "seconds": self.seconds}
-        return write_text(path, json.dumps({**means, "rows": [asdict(row) for row in self.rows]}, indent=2))
-
-    def table(self) -> str:
-        """Aligned text: one line per object, then the mean."""
-        lines = [f"{'sequence':<20} {'object':>6} {'frames':>6} {'J':>6} {'F':>6} {'J&F':>6}"]
-        lines += [
-            f"{row.video:<20} {row.label:>6} {row.frames:>6} "
-            f"{row.region:>6.3f} {row.boundary:>6.3f} {row.both:>6.3f}"
-            for row in self.rows
-        ]
-        frames = sum(row.frames for row in self.rows)
-        lines.append(
-            f"{'all':<20} {len(self.rows):>6} {frames:>6} "
-            f"{self.region:>6.3f} {self.boundary:>6.3f} {self.both:>6.3f}"
-        )
-        return "\n".join(lines)
-
-
-def read_videos(folder: Path) -> list[LabelledVideo]:
-    """Sequences of a folder in DAVIS layout (``JPEGImages/NAME/*.jpg``, ``Annotations/NAME/*.png``), by name.
-
-    Raises:
-        InputError: there is none, or a sequence has fewer than three frames or frames without annotation.
-    """
-    found = []
-    for place in sorted(path for path in (folder / "Annotations").glob("*") if path.is_dir()):
-        images = sorted((folder / "JPEGImages" / place.name).glob("*.jpg"))
-        labels = [place / f"{image.stem}.png" for image in images]
-        if len(images) < 3 or not all(path.is_file() for path in labels):
-            raise InputError(f"{place} should annotate at least three frames, and each of JPEGImages")
-        found.append(LabelledVideo(place.name, images, labels))
-    if not found:
-        raise InputError(
-            f"{folder} has no sequences: expected Annotations/NAME/*.png and JPEGImages/NAME/*.jpg"
-        )
-    return found
+    scene: Scene
+    counted: tuple[int, ...]
+    """Places of the objects that count in it."""
 
 
 def evaluate_videos(
-    follow: Follow, videos: Sequence[LabelledVideo], progress: Progress | None = None
+    follow: Follow,
+    videos: Videos,
+    *,
+    numbers: Sequence[int] | None = None,
+    shown_by: str = "mask",
+    full: bool = False,
+    step: Step | None = None,
 ) -> VideoReport:
-    """J and F of every object that the first frames show, each followed by itself.
+    """J and F of every object.
+
+    Args:
+        follow: Who follows; see ``followers``.
+        videos: The data set.
+        numbers: Which of its videos; all by default.
+        shown_by: How an object is shown: its true ``mask``, a ``box`` around it, a ``click`` in its middle.
+        full: The last frame counts too, as for YouTube-VOS and SA-V.
+        step: Called after every frame.
 
     Raises:
-        ImageError: a picture or label map cannot be read, or their sizes differ.
-        InputError: no first frame shows an object, or ``follow`` gives another number of masks than frames.
+        ImageError: a picture or its masks cannot be read, or their sizes differ.
+        InputError: there is no object to follow, or ``follow`` leaves out a frame or an object.
     """
     started = time.monotonic()
     rows: list[Followed] = []
-    for number, video in enumerate(videos):
-        rows += measure(follow, video)
-        if progress is not None:
-            progress(number + 1, len(videos))
+    for number in range(len(videos)) if numbers is None else numbers:
+        rows += measure(follow, videos, number, shown_by=shown_by, full=full, step=step)
     if not rows:
         raise InputError("there is no object to follow in these sequences")
     return VideoReport(rows, round(time.monotonic() - started, 1))
 
 
-def measure(follow: Follow, video: LabelledVideo) -> Iterator[Followed]:
-    """Follow each object of one sequence."""
-    truth = [read_labels(path) for path in video.labels]
-    for label in (int(value) for value in np.unique(truth[0]) if value):
-        masks = list(follow(_frames(video, truth), truth[0] == label))
-        if len(masks) != len(truth):
-            raise InputError(f"{video.name}: {len(masks)} masks for {len(truth)} frames")
-        pairs = [(mask, labels == label) for mask, labels in zip(masks, truth, strict=True)][1:-1]
-        yield Followed(
-            video.name,
-            label,
-            len(pairs),
-            float(np.mean([iou(mask, true) for mask, true in pairs])),
-            float(np.mean([boundary_f(mask, true) for mask, true in pairs])),
-        )
+def measure(
+    follow: Follow,
+    videos: Videos,
+    number: int,
+    *,
+    shown_by: str = "mask",
+    full: bool = False,
+    step: Step | None = None,
+) -> list[Followed]:
+    """Follow the objects of one sequence; one row for each that counts in any frame."""
+    name, num_frames = videos.names[number], videos.num_frames(number)
+    truths: deque[_Truth] = deque()
+    frames = _frames(videos, number, truths, shown_by=shown_by, full=full)
+    regions: dict[int, list[float]] = defaultdict(list)
+    boundaries: dict[int, list[float]] = defaultdict(list)
+    done = 0
+    for found in follow(frames, num_frames):
+        scene, counted = truths.popleft()
+        for place in counted:
+            object_id, true = scene.ids[place], scene.mask(place)
+            mask = _found(found, object_id, name)
+            regions[object_id].append(float(iou(mask, true)))
+            boundaries[object_id].append(boundary_f(mask, true))
+        done += 1
+        if step is not None:
+            step()
+    if done != num_frames:
+        raise InputError(f"{name}: masks for {done} frames of {num_frames}")
+    return [
+        Followed(name, object_id, len(values), Statistics.of(values), Statistics.of(boundaries[object_id]))
+        for object_id, values in sorted(regions.items())
+    ]
 
 
-def _frames(video: LabelledVideo, truth: Sequence[np.ndarray]) -> Iterator[ImageArray]:
-    for path, labels in zip(video.images, truth, strict=True):
-        picture = read_image(path)
-        if picture.shape[:2] != labels.shape:
-            raise ImageError(f"{path} is {picture.shape[:2]}, its label map {labels.shape}; they must agree")
-        yield picture
+def _frames(
+    videos: Videos, number: int, truths: deque[_Truth], *, shown_by: str, full: bool
+) -> Iterator[Shown]:
+    """A sequence as who follows sees it; what is true of each frame goes to the end of ``truths``."""
+    num_frames, annotated = videos.num_frames(number), videos.annotated(number)
+    last = annotated[-1] if annotated else -1
+    shown: set[int] = set()
+    for start in range(0, num_frames, _AT_ONCE):
+        wanted = range(start, min(start + _AT_ONCE, num_frames))
+        clip = videos.read(number, wanted)
+        for frame, scene, known in zip(wanted, clip.scenes, clip.known, strict=True):
+            before = [place for place, one in enumerate(scene.ids) if one in shown]
+            new = [place for place, area in enumerate(scene.areas) if area and place not in before]
+            shown.update(scene.ids[place] for place in new)
+            counts = known and (full or frame != last)
+            truths.append(_Truth(scene, tuple(before) if counts else ()))
+            prompts = {scene.ids[place]: first_prompt(scene.mask(place), shown_by) for place in new}
+            yield scene.picture, prompts
+
+
+def _found(found: Found, object_id: int, name: str) -> BoolArray:
+    if object_id not in found:
+        raise InputError(f"{name}: no mask of object {object_id} in a frame after it was shown")
+    return found[object_id]

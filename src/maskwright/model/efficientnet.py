@@ -56,21 +56,25 @@ class ConvNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
-        self.norm = nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPS)
+        self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPS)
         self.activate = activate
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         (kernel, _), (stride, _) = self.conv.kernel_size, self.conv.stride
-        y_NCHW: Tensor = self.norm(self.conv(_pad_same(x_NCHW, kernel, stride)))
+        rows, columns = (_missing(side, kernel, stride) for side in x_NCHW.shape[-2:])
+        if rows % 2 or columns % 2:
+            x_NCHW = F.pad(x_NCHW, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+            rows = columns = 0
+        # what lies evenly on both sides the convolution adds itself, without a copy of its input
+        padding = (rows // 2, columns // 2)
+        y_NCHW = F.conv2d(x_NCHW, self.conv.weight, self.conv.bias, stride, padding, groups=self.conv.groups)
+        y_NCHW = self.norm(y_NCHW)
         return F.relu6(y_NCHW) if self.activate else y_NCHW
 
 
-def _pad_same(x_NCHW: Tensor, kernel: int, stride: int) -> Tensor:
-    """Zero padding such that the result has ceil(side / stride) cells; the odd cell goes to the end."""
-    height, width = x_NCHW.shape[-2:]
-    rows = max((-(-height // stride) - 1) * stride + kernel - height, 0)
-    columns = max((-(-width // stride) - 1) * stride + kernel - width, 0)
-    return F.pad(x_NCHW, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+def _missing(side: int, kernel: int, stride: int) -> int:
+    """Zeros that a side needs for a result of ceil(side / stride) cells; the odd one goes to the end."""
+    return max((-(-side // stride) - 1) * stride + kernel - side, 0)
 
 
 class InvertedResidual(nn.Module):

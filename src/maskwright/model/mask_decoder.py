@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from maskwright.config import ModelConfig
 from maskwright.model.layers import MLP, ConvNeXtBlock, LayerNorm2d
 from maskwright.model.prompt_encoder import EncodedPrompts
+from maskwright.model.top_down import Residual
 from maskwright.model.two_way import TwoWayTransformer
 
 NUM_MASKS = 4
@@ -72,6 +73,9 @@ class MaskDecoder(nn.Module):
         self.mask_heads = nn.ModuleList(MLP(width, width, width, width // 8) for _ in range(NUM_MASKS))
         self.iou_head = MLP(width, width, width, NUM_MASKS)
         self.object_head = MLP(width, width, width, 1)
+        fine = config.fine_layers
+        self.mid_layer = Residual(width // 4) if fine else nn.Identity()
+        self.high_layer = Residual(width // 8) if fine else nn.Identity()
 
     def project(self, mid_BCHW: Tensor, high_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Neck maps to the narrow high-resolution features of ``ImageFeatures``: once per picture."""
@@ -83,7 +87,7 @@ class MaskDecoder(nn.Module):
         own_TC = torch.cat((self.object_token, self.iou_token, self.mask_tokens))
         tokens_NTC = torch.cat((own_TC.expand(num, -1, -1), prompts.tokens_NTC), dim=1)
         visible_NT = F.pad(prompts.visible_NT, (len(own_TC), 0), value=True)
-        low_NCHW = self.fusion(_per_object(features.low_BCHW, num) + prompts.dense_NCHW)
+        low_NCHW = self.fusion(_plus(prompts.dense_NCHW, features.low_BCHW))
         height, width = low_NCHW.shape[-2:]
         place_NIC = place_CHW.flatten(1).T[None]
         tokens_NTC, image_NIC = self.transformer(
@@ -93,21 +97,19 @@ class MaskDecoder(nn.Module):
         mask_tokens_NMC = tokens_NTC[:, 2 : 2 + NUM_MASKS]
         pixels_NCHW = self._upscale(low_NCHW, features, prompts.detail_NCHW)
         queries = [head(mask_tokens_NMC[:, m]) for m, head in enumerate(self.mask_heads)]
-        logits_NMHW = torch.einsum("nmc,nchw->nmhw", torch.stack(queries, dim=1), pixels_NCHW)
+        pixels_NIC = pixels_NCHW.permute(0, 2, 3, 1).flatten(1, 2)
+        logits_NIM = pixels_NIC @ torch.stack(queries, dim=2)
+        logits_NMHW = logits_NIM.transpose(1, 2).contiguous().unflatten(2, pixels_NCHW.shape[-2:])
         iou_NM = self.iou_head(tokens_NTC[:, 1]).sigmoid()
         return DecoderOutput(logits_NMHW, iou_NM, mask_tokens_NMC, self.object_head(tokens_NTC[:, 0]))
 
     def _upscale(self, low_NCHW: Tensor, features: ImageFeatures, detail_NCHW: Tensor | None) -> Tensor:
         """Stride 16 to stride 4, taking in the picture's finer features on the way."""
-        num = len(low_NCHW)
-        mid_NCHW = self.upscale_mid(low_NCHW) + _per_object(features.mid_BCHW, num)
-        high_NCHW = self.upscale_high(F.gelu(self.upscale_norm(mid_NCHW))) + _per_object(
-            features.high_BCHW, num
-        )
-        return F.gelu(high_NCHW if detail_NCHW is None else high_NCHW + detail_NCHW)
+        mid_NCHW = self.mid_layer(_plus(self.upscale_mid(low_NCHW), features.mid_BCHW))
+        high_NCHW = _plus(self.upscale_high(F.gelu(self.upscale_norm(mid_NCHW))), features.high_BCHW)
+        return F.gelu(self.high_layer(high_NCHW if detail_NCHW is None else high_NCHW + detail_NCHW))
 
 
-def _per_object(maps_BCHW: Tensor, num: int) -> Tensor:
-    """Repeat each picture's map for its share of ``num`` objects: (B, C, H, W) -> (num, C, H, W)."""
-    batch = len(maps_BCHW)
-    return maps_BCHW[:, None].expand(-1, num // batch, -1, -1, -1).flatten(0, 1)
+def _plus(own_NCHW: Tensor, shared_BCHW: Tensor) -> Tensor:
+    """Each object's map and its picture's, which equal, consecutive shares of the objects have in common."""
+    return (own_NCHW.unflatten(0, (len(shared_BCHW), -1)) + shared_BCHW[:, None]).flatten(0, 1)

@@ -142,7 +142,8 @@ class PromptEncoder(nn.Module):
         )
         if given_N is not None:
             mask_NHW = mask_NHW * given_N.view(-1, 1, 1)
-        return DRAWING_GAIN * torch.stack((mask_NHW, box_NHW, positive_NHW, negative_NHW), dim=1)
+        drawing_NHWC = torch.stack((mask_NHW, box_NHW, positive_NHW, negative_NHW), dim=3)
+        return DRAWING_GAIN * drawing_NHWC.permute(0, 3, 1, 2)
 
     def _draw_box(self, away_NK2S: Tensor, labels_NK: Tensor) -> Tensor:
         """+1 inside the box, -1 outside, 0 where an object has none: (N, H, W)."""

@@ -25,6 +25,7 @@ from maskwright.model.memory_encoder import MASK_BIAS, MASK_SCALE, MemoryEncoder
 from maskwright.model.neck import Neck
 from maskwright.model.position import sine_map, sine_time
 from maskwright.model.prompt_encoder import NO_POINT, PromptEncoder, PromptTensors
+from maskwright.model.top_down import TopDown
 
 
 class Decoded(NamedTuple):
@@ -67,6 +68,8 @@ class SAM2(nn.Module):
         self.no_object_pointer = _parameter(1, width)
         self.pointer_projection = MLP(width, width, width, width)
         self.pointer_mask = nn.Conv2d(1, 1, 4, 4)
+        if config.fine_layers:
+            self.top_down = TopDown(width)
         if config.match_memory:
             self.memory_cells = MemoryCells(config)
             return
@@ -82,7 +85,10 @@ class SAM2(nn.Module):
     def encode_image(self, pixels_BCHW: Tensor) -> ImageFeatures:
         """Normalised pixels (B, 3, image_size, image_size) to features; needs neither prompts nor memory."""
         low_BCHW, mid_BCHW, high_BCHW = self.neck(self.trunk(pixels_BCHW))
-        return ImageFeatures(low_BCHW, *self.mask_decoder.project(mid_BCHW, high_BCHW))
+        mid_BCHW, high_BCHW = self.mask_decoder.project(mid_BCHW, high_BCHW)
+        if self.config.fine_layers:
+            mid_BCHW, high_BCHW = self.top_down(low_BCHW, mid_BCHW, high_BCHW)
+        return ImageFeatures(low_BCHW, mid_BCHW, high_BCHW)
 
     def without_memory(self, features: ImageFeatures) -> ImageFeatures:
         """Features for ``decode`` where there is nothing to recall: single pictures, first frames."""

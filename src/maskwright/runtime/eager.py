@@ -15,6 +15,7 @@ from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.model.memory_bank import MemoryBank
 from maskwright.model.prompt_encoder import PromptTensors
 from maskwright.model.sam2 import SAM2, Decoded, Slots
+from maskwright.runtime.fold import fold_normalisation
 from maskwright.runtime.protocol import Moment
 from maskwright.runtime.select import Choice
 
@@ -25,10 +26,12 @@ _SAMPLES = 256
 def place(network: SAM2, choice: Choice) -> SAM2:
     """Put a network where it will run, for inference only.
 
-    Convolutional trunks get channels-last weights: on CPUs their kernels are quicker in that layout.
+    Convolutional trunks get channels-last weights, which on CPUs are quicker, and lose their normalisations
+    (see ``runtime.fold``).
     """
     network = network.to(choice.device).requires_grad_(False)
     if isinstance(network.config.trunk, EfficientNetConfig):
+        fold_normalisation(network)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 

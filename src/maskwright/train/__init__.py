@@ -1,1 +1,1 @@
-"""Training (``python -m maskwright.train``): nano's image half on pictures, its memory half on clips."""
+"""Training (``maskwright train``): fine-tuning of any model, and nano from scratch."""

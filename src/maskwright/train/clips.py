@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maskwright.io.datasets.labelled import Labelled, read_labels
 from maskwright.io.images import read_image
-from maskwright.io.labelled import Labelled, read_labels
 from maskwright.types import ByteArray
 
 MIN_SHARE = 0.004

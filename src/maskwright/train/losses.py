@@ -5,6 +5,7 @@ Axes: B pictures, P objects, M masks, H W the mask grid.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,30 @@ from torch import Tensor
 from maskwright.model.candidates import best_of_three, take
 from maskwright.model.prompt_encoder import BOX_START, NEGATIVE, POSITIVE
 from maskwright.model.sam2 import Decoded
-from maskwright.train.settings import TrainConfig
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the losses; the defaults are the SAM 2 paper's (appendix), where it names one."""
+
+    focal: float = 20.0
+    """Weight of the focal loss."""
+    dice: float = 1.0
+    """Weight of the dice loss."""
+    iou: float = 1.0
+    """Weight of the absolute error of the predicted IoU."""
+    object: float = 1.0
+    """Weight of the object score: whether the object is visible."""
+    single: float = 0.3
+    """Weight of the mask for prompts without doubt, beside the best of the three candidates."""
+    sure_spread: float = 0.0
+    """Weight of the mean loss of all three candidates where a box or several clicks leave little doubt."""
+    doubt_spread: float = 0.0
+    """The same for a single click, which may well have several right answers."""
+    alpha: float = 0.25
+    """Weight of set pixels in the focal loss; the others weigh one minus it."""
+    gamma: float = 2.0
+    """How strongly the focal loss ignores pixels that are right already."""
 
 
 class Loss(NamedTuple):
@@ -59,38 +83,57 @@ def is_sure(labels_BPK: Tensor) -> Tensor:
     return has_box_BP | (num_clicks_BP > 1)
 
 
-def segmentation_loss(decoded: Decoded, targets_BPHW: Tensor, sure_BP: Tensor, config: TrainConfig) -> Loss:
+def segmentation_loss(
+    decoded: Decoded,
+    targets_BPHW: Tensor,
+    sure_BP: Tensor,
+    config: LossConfig,
+    seen_BP: Tensor | None = None,
+) -> Loss:
     """All losses of one decoding.
 
     Of the three candidates the one with the smallest mask loss is trained (an ambiguous prompt may have
     several right answers), and all of them a little where the config says so: then a candidate that is picked
     by mistake is not far off. The single mask is always trained. The IoU head learns from all four.
+
+    Args:
+        decoded: The answers.
+        targets_BPHW: Share of each cell of the mask grid that the object covers, 0..1.
+        sure_BP: Objects whose prompt leaves little doubt, see ``is_sure``.
+        config: Weights.
+        seen_BP: False where the object is hidden: there only the object score is judged. None: all are seen.
     """
     logits_BPMHW = decoded.logits_BPMHW.float()
     targets_BPMHW = targets_BPHW[:, :, None].expand_as(logits_BPMHW)
-    focal_BPM = focal(logits_BPMHW, targets_BPMHW, config.focal_alpha, config.focal_gamma)
-    dice_BPM = dice(logits_BPMHW, targets_BPMHW)
-    mask_BPM = config.focal_weight * focal_BPM + config.dice_weight * dice_BPM
-    best_BP1 = mask_BPM[:, :, 1:].argmin(dim=2, keepdim=True) + 1
-    best = mask_BPM.gather(2, best_BP1).mean()
-    share_BP = torch.where(sure_BP, config.sure_spread, config.doubt_spread)
-    spread = (share_BP * mask_BPM[:, :, 1:].mean(dim=2)).mean()
-    single = mask_BPM[:, :, 0].mean()
+    mask_BPM, focal_BPM, dice_BPM = mask_losses(logits_BPMHW, targets_BPMHW, config)
     iou_BPM = true_iou(logits_BPMHW, targets_BPMHW)
-    predicted_BPM = decoded.iou_BPM.float()
-    iou_error = (predicted_BPM - iou_BPM).abs().mean()
-    object_loss = F.softplus(-decoded.object_score_BP.float()).mean()
-    total = (
-        best
-        + spread
-        + config.single_weight * single
-        + config.iou_weight * iou_error
-        + config.object_weight * object_loss
+    error_BPM = (decoded.iou_BPM.float() - iou_BPM).abs()
+    seen_BP = torch.ones_like(sure_BP) if seen_BP is None else seen_BP
+    best_BP = mask_BPM[:, :, 1:].argmin(dim=2) + 1
+    share_BP = torch.where(sure_BP, config.sure_spread, config.doubt_spread)
+    total_BP = (
+        take(mask_BPM, best_BP)
+        + share_BP * mask_BPM[:, :, 1:].mean(dim=2)
+        + config.single * mask_BPM[:, :, 0]
+        + config.iou * error_BPM.mean(dim=2)
     )
+    object_loss = F.binary_cross_entropy_with_logits(decoded.object_score_BP.float(), seen_BP.float())
     return Loss(
-        total,
-        focal_BPM.gather(2, best_BP1).mean().detach(),
-        dice_BPM.gather(2, best_BP1).mean().detach(),
-        iou_error.detach(),
-        take(iou_BPM, best_of_three(predicted_BPM)).mean(),
+        mean_where(total_BP, seen_BP) + config.object * object_loss,
+        mean_where(take(focal_BPM, best_BP), seen_BP).detach(),
+        mean_where(take(dice_BPM, best_BP), seen_BP).detach(),
+        mean_where(error_BPM.mean(dim=2), seen_BP).detach(),
+        mean_where(take(iou_BPM, best_of_three(decoded.iou_BPM)), seen_BP),
     )
+
+
+def mask_losses(logits: Tensor, targets: Tensor, config: LossConfig) -> tuple[Tensor, Tensor, Tensor]:
+    """Focal and dice loss over the last two axes, weighed and added; then each of them by itself."""
+    focal_loss = focal(logits, targets, config.alpha, config.gamma)
+    dice_loss = dice(logits, targets)
+    return config.focal * focal_loss + config.dice * dice_loss, focal_loss, dice_loss
+
+
+def mean_where(values: Tensor, where: Tensor) -> Tensor:
+    """Mean over the entries that count; 0 if none does."""
+    return (values * where).sum() / where.sum().clamp(min=1)

@@ -7,15 +7,14 @@ Axes: T frames, O followed objects, S memories so far, M masks, H W the mask gri
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from maskwright.model.candidates import Chosen, choose_tracked
 from maskwright.model.mask_decoder import ImageFeatures
@@ -25,6 +24,7 @@ from maskwright.model.sam2 import SAM2, Decoded
 from maskwright.train.clip_cache import CachedClip, ClipCache
 from maskwright.train.losses import dice, focal, true_iou
 from maskwright.train.memory_settings import MemoryConfig
+from maskwright.train.task import Draw, Group, Task, to_device
 from maskwright.weights.keymaps import is_memory
 
 VISIBLE_CELLS = 2.0
@@ -54,85 +54,66 @@ class Followed(NamedTuple):
     chosen: Chosen
 
 
-class MemoryLearner:
-    """A model whose memory half is learning, its optimiser, and the running average of its weights."""
+class MemoryTask(Task):
+    """The memory half learns from clips with cached features; nothing else is trained, saved or exported."""
 
-    def __init__(self, model: SAM2, config: MemoryConfig) -> None:
+    score = "iou"
+
+    def __init__(self, model: SAM2, config: MemoryConfig, clips: ClipCache, val_clips: ClipCache) -> None:
+        super().__init__()
         self.model, self.config = model, config
-        self.step_number, self.elapsed = 0, 0.0
-        model.requires_grad_(False)
-        self._named = {
-            name: parameter
-            for name, parameter in model.named_parameters()
-            if name.startswith("memory_cells.")
+        self.clips, self.val_clips = clips, val_clips
+
+    def groups(self) -> list[Group]:
+        """Matching learns slower than the rest, because it begins well."""
+        config = self.config
+        named = {
+            name: value for name, value in self.model.named_parameters() if name.startswith("memory_cells.")
         }
-        for parameter in self._named.values():
-            parameter.requires_grad_(True)
-        self.optimiser = torch.optim.AdamW(_groups(self._named, config), lr=0.0, betas=(0.9, 0.99))
-        self.average = {name: parameter.detach().clone() for name, parameter in self._named.items()}
+        keys = {name: value for name, value in named.items() if name.startswith("memory_cells.key.")}
+        rest = {name: value for name, value in named.items() if name not in keys}
+        return [
+            Group("keys", keys, config.key_rate, config.weight_decay),
+            Group("memory", rest, config.learning_rate, config.weight_decay),
+        ]
 
-    @property
-    def progress(self) -> float:
-        """Share of the budget that is used up, by steps or by time, whichever is further along."""
-        by_steps = self.step_number / self.config.steps if self.config.steps else 0.0
-        by_time = self.elapsed / (60 * self.config.minutes) if self.config.minutes else 0.0
-        return min(1.0, max(by_steps, by_time))
+    def batch(self, draw: Draw) -> CachedClip:
+        """One clip, some of its frames."""
+        rng = draw.generator(0)
+        clip = self.clips.clip(int(rng.integers(self.clips.num)))
+        return varied(clip, self.config.frames, rng)
 
-    def rate(self) -> float:
-        """Factor on the peak rates: linear warm-up by steps, cosine to zero by progress."""
-        warm = min(1.0, (self.step_number + 1) / max(1, self.config.warmup_steps))
-        return warm * 0.5 * (1 + math.cos(math.pi * self.progress))
+    def forward(self, batch: CachedClip, draw: Draw, progress: float) -> dict[str, Tensor]:
+        """Mean losses of the frames that are learnt from."""
+        decode = progress >= self.config.decode_from
+        losses = clip_losses(self.model, batch, self.config, decode=decode, rng=draw.generator(1))
+        total, *parts = mean_loss(losses)
+        return {"loss": total, **dict(zip(FrameLoss._fields[1:], (p.detach() for p in parts), strict=True))}
 
-    def step(self, clip: CachedClip) -> FrameLoss:
-        """Learn from one clip."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["peak"] * self.rate()
-        self.optimiser.zero_grad(set_to_none=True)
-        losses = clip_losses(
-            self.model,
-            clip,
-            self.config,
-            decode=self.progress >= self.config.decode_from,
-            rng=np.random.default_rng((self.config.seed, self.step_number, 1)),
+    @torch.no_grad()
+    def validate(self, model: SAM2) -> dict[str, float]:
+        """Follow all validation clips."""
+        device = model.no_memory.device
+        clips = (to_device(self.val_clips.clip(number), device) for number in range(self.val_clips.num))
+        mean = mean_loss(
+            [loss for clip in clips for loss in clip_losses(model, clip, self.config, decode=True)]
         )
-        mean = FrameLoss(*(torch.stack(parts).mean() for parts in zip(*losses, strict=True)))
-        mean.total.backward()
-        nn.utils.clip_grad_norm_(list(self._named.values()), self.config.clip)
-        self.optimiser.step()
-        self.step_number += 1
-        decay = min(self.config.ema, (1 + self.step_number) / (10 + self.step_number))
-        with torch.no_grad():
-            now = [parameter.detach() for parameter in self._named.values()]
-            torch._foreach_lerp_(list(self.average.values()), now, 1 - decay)
-        return FrameLoss(*(part.detach() for part in mean))
-
-    def averaged_state(self) -> dict[str, Tensor]:
-        """The model's whole state with averaged weights in place of the trained ones."""
-        return {**self.model.state_dict(), **self.average}
-
-    def state(self) -> dict[str, Any]:
-        """Everything that the next step depends on. The frozen half is not in it: the start file has it."""
-        return {
-            "model": {name: value for name, value in self.model.state_dict().items() if is_memory(name)},
-            "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step_number,
-            "elapsed": self.elapsed,
+        found = {
+            "loss": mean.decoded,
+            "presence": mean.presence,
+            "drawn_iou": mean.drawn_iou,
+            "iou": mean.iou,
         }
+        return {name: float(value) for name, value in found.items()}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``."""
-        self.model.load_state_dict({**self.model.state_dict(), **state["model"]})
-        for name, value in self.average.items():
-            value.copy_(state["average"][name])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step_number, self.elapsed = int(state["step"]), float(state["elapsed"])
+    def saved(self) -> Callable[[str], bool]:
+        """The memory half: the file that the run began with has the rest."""
+        return is_memory
 
-    def start_from(self, state: dict[str, Any]) -> None:
-        """Begin with another run's averaged weights."""
-        self.model.load_state_dict({**self.model.state_dict(), **state["model"], **state["average"]})
-        for name, parameter in self._named.items():
-            self.average[name].copy_(parameter.detach())
+
+def mean_loss(losses: Sequence[FrameLoss]) -> FrameLoss:
+    """Mean of each part over frames."""
+    return FrameLoss(*(torch.stack(parts).mean() for parts in zip(*losses, strict=True)))
 
 
 def clip_losses(
@@ -181,7 +162,8 @@ def follow(
     for number, features in enumerate(clip.features[1:], start=1):
         kept = [0, *range(max(1, number - oldest), number)]
         # a memory's row: the prompted frame has its own, others go by age
-        rows = torch.tensor([oldest if n == 0 else number - n - 1 for n in kept])
+        ages = [oldest if n == 0 else number - n - 1 for n in kept]
+        rows = torch.tensor(ages, device=features.low_BCHW.device)
         with torch.set_grad_enabled(torch.is_grad_enabled() and number > free):
             followed = follow_frame(
                 model,
@@ -192,7 +174,7 @@ def follow(
             )
         chosen = followed.chosen
         logits_OHW = chosen.logits_OHW if smudge is None else smudge(chosen.logits_OHW)
-        unsure = torch.zeros(len(logits_OHW), dtype=torch.bool)
+        unsure = logits_OHW.new_zeros(len(logits_OHW), dtype=torch.bool)
         memories.append(model.encode_memory(features, logits_OHW, chosen.object_score_O, unsure))
         found.append(followed)
     return found
@@ -213,7 +195,7 @@ def smudged(logits_OHW: Tensor, *, share: float, rng: np.random.Generator | None
                 inside = (logits_HW > 0).nonzero()
                 middle = inside[int(rng.integers(len(inside)))].tolist() if len(inside) else (0, 0)
                 half_h, half_w = (int(side * rng.uniform(0.02, 0.15)) + 1 for side in (height, width))
-                patch = torch.zeros(height, width, dtype=torch.bool)
+                patch = torch.zeros(height, width, dtype=torch.bool, device=logits_HW.device)
                 patch[
                     max(0, middle[0] - half_h) : middle[0] + half_h,
                     max(0, middle[1] - half_w) : middle[1] + half_w,
@@ -225,9 +207,8 @@ def smudged(logits_OHW: Tensor, *, share: float, rng: np.random.Generator | None
 
 def first_memory(model: SAM2, features: ImageFeatures, masks_OHW: Tensor) -> Tensor:
     """Memories (O, I, D) of the given frame."""
-    num = len(masks_OHW)
-    logits_OHW = masks_OHW * 20 - 10
-    return model.encode_memory(features, logits_OHW, torch.ones(num), torch.ones(num, dtype=torch.bool))
+    yes_O = masks_OHW.new_ones(len(masks_OHW))
+    return model.encode_memory(features, masks_OHW * 20 - 10, yes_O, yes_O.bool())
 
 
 def follow_frame(
@@ -241,7 +222,8 @@ def follow_frame(
             found, None, Chosen(found.logits_NHW, found.presence_N, unused, torch.ones_like(found.presence_N))
         )
     num = len(memories_OSID)
-    prompts = PromptTensors(torch.zeros(num, 1, 2, 2), torch.full((num, 1, 2), NO_POINT))
+    points, device = features.low_BCHW.new_zeros(num, 1, 2, 2), features.low_BCHW.device
+    prompts = PromptTensors(points, torch.full((num, 1, 2), NO_POINT, device=device))
     decoded = model.decode(model.redrawn(features, found), prompts)
     chosen = choose_tracked(*decoded, single=False, delta=0.0, threshold=None)
     return Followed(found, decoded, chosen)
@@ -257,7 +239,7 @@ def frame_loss(followed: Followed, targets_OHW: Tensor, config: MemoryConfig) ->
     presence_O = F.binary_cross_entropy_with_logits(found.presence_N, there_O, reduction="none")
     presence = (presence_O * judged_O).mean()
     total = config.drawn_weight * drawn + config.presence_weight * presence
-    decoded_loss = torch.zeros(())
+    decoded_loss = torch.zeros_like(drawn)
     if decoded is not None:
         logits_OMHW = decoded.logits_BPMHW[:, 0, 1:]
         targets_OMHW = targets_OHW[:, None].expand_as(logits_OMHW)
@@ -281,7 +263,7 @@ def frame_loss(followed: Followed, targets_OHW: Tensor, config: MemoryConfig) ->
 @torch.no_grad()
 def _mean_where(values_O: Tensor, where_O: Tensor) -> Tensor:
     """Mean over some; 1 if there are none, which leaves a mean over frames nearly as it is."""
-    return values_O[where_O].mean() if where_O.any() else torch.ones(())
+    return values_O[where_O].mean() if where_O.any() else values_O.new_ones(())
 
 
 def _mask_loss(logits: Tensor, targets: Tensor, config: MemoryConfig) -> Tensor:
@@ -315,21 +297,3 @@ def principal_keys(model: SAM2, cache: ClipCache, clips: int) -> None:
     key = model.memory_cells.key
     key.weight.copy_(directions_CC[:, : key.out_features].T)
     key.bias.copy_(-key.weight @ mean_C)
-
-
-def _groups(named: dict[str, nn.Parameter], config: MemoryConfig) -> list[dict[str, Any]]:
-    """Parameter groups by rate (matching learns slower, it begins well) and by decay."""
-    groups = []
-    for matching in (False, True):
-        for decays in (False, True):
-            members = [
-                parameter
-                for name, parameter in named.items()
-                if name.startswith("memory_cells.key.") == matching and (parameter.ndim >= 2) == decays
-            ]
-            if members:
-                peak = config.key_rate if matching else config.learning_rate
-                groups.append(
-                    {"params": members, "peak": peak, "weight_decay": config.weight_decay if decays else 0.0}
-                )
-    return groups

@@ -1,22 +1,17 @@
-"""Everything a training run of the memory half depends on."""
+"""Everything that a training run of the memory half depends on, beside the loop."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from maskwright.errors import InputError
 from maskwright.train.clips import ClipSettings
-from maskwright.train.settings import TrainConfig, checked, read_recipe
 
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """One run. Every field can be set in the recipe and overridden with ``--set field=value``."""
+    """What is learnt from, and how much everything weighs: the ``[memory]`` table of a recipe."""
 
-    seed: int = 0
-    """Starts every random choice; clips and their order depend on it alone."""
     size: int = 512
     """Side of the square network input, a multiple of 32."""
     clips: int = 1000
@@ -39,12 +34,6 @@ class MemoryConfig:
     """Most frames followed before those that are learnt from: they cost little and let errors build up."""
     smudge_share: float = 0.0
     """Share of followed masks that are damaged before they are remembered."""
-    wait_for: int = 100
-    """Clips that have to be there before training begins, while another process makes the rest."""
-    minutes: float = 0.0
-    """Time budget; 0 means none."""
-    steps: int = 0
-    """Step budget; 0 means none. One of the two budgets is needed."""
     decode_from: float = 0.25
     """Share of the budget after which the decoder takes part; before, only the redrawn mask is trained."""
     learning_rate: float = 1e-3
@@ -53,12 +42,6 @@ class MemoryConfig:
     """The same for the keys, by which memories are matched."""
     weight_decay: float = 0.01
     """Decay of weights with two or more axes."""
-    warmup_steps: int = 50
-    """Steps over which the rate rises from zero."""
-    clip: float = 1.0
-    """Largest norm of the whole gradient."""
-    ema: float = 0.995
-    """Decay of the running average of the weights, which is what gets validated and exported."""
     focal_weight: float = 20.0
     """Weight of the focal loss."""
     dice_weight: float = 1.0
@@ -75,25 +58,14 @@ class MemoryConfig:
     """Weight of the absolute error of the predicted IoU."""
     given_trust: float = 0.0
     """Added at export to the trust in prompted frames: clips are shorter than videos, where others drift."""
-    threads: int = 1
-    """Threads of torch."""
-    checkpoint_minutes: float = 3.0
-    """Time between checkpoints."""
-    validate_minutes: float = 6.0
-    """Time between validations."""
 
     def __post_init__(self) -> None:
-        if not self.minutes and not self.steps:
-            raise InputError("a training run needs a budget: set minutes or steps")
         if self.size < 32 or self.size % 32:
             raise InputError(f"size must be a multiple of 32, not {self.size}")
         if not 2 <= self.frames <= self.clip_frames:
             raise InputError(f"frames must be 2 to clip_frames ({self.clip_frames}), not {self.frames}")
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> MemoryConfig:
-        """A run with these settings; InputError names a field that is unknown or of another type."""
-        return cls(**checked(cls, values))
+        if not 0 <= self.free_frames <= self.frames - 2:
+            raise InputError(f"free_frames must be 0 to frames - 2, not {self.free_frames}")
 
     @property
     def clip_settings(self) -> ClipSettings:
@@ -106,16 +78,3 @@ class MemoryConfig:
             motion=self.motion,
             joined_share=self.joined_share,
         )
-
-
-def read_run(recipe: str, overrides: Mapping[str, str]) -> TrainConfig | MemoryConfig:
-    """Settings of a run by its recipe, whose ``part`` is ``image`` (the default) or ``memory``.
-
-    Raises:
-        InputError: there is no such recipe, or a setting is unknown or of another type.
-    """
-    values = {**read_recipe(recipe), **overrides}
-    part = values.pop("part", "image")
-    if part not in ("image", "memory"):
-        raise InputError(f"a recipe's part is image or memory, not {part!r}")
-    return MemoryConfig.from_dict(values) if part == "memory" else TrainConfig.from_dict(values)

@@ -1,134 +1,163 @@
-"""Everything a training run depends on, as one frozen value read from TOML and the command line."""
+"""Settings of training runs: frozen dataclasses, read from TOML recipes and the command line."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from maskwright.errors import InputError, MissingExtraError
 
+Settings = TypeVar("Settings")
+
 RECIPES = Path(__file__).parent / "recipes"
 """Recipes that come with the package; their names work in place of a path."""
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """One training run. Every field can be set in the recipe and overridden with ``--set field=value``."""
+class LoopConfig:
+    """How long and how fast any task is learnt: the ``[loop]`` table of a recipe."""
 
     seed: int = 0
-    """Starts every random choice; batches depend on the seed and the step number alone."""
-    size: int = 384
-    """Side of the square network input, a multiple of 32."""
-    pictures: int = 3
-    """Pictures per step."""
-    prompts: int = 8
-    """Prompted objects per picture; they repeat, with other prompts, where a picture has fewer."""
-    minutes: float = 0.0
-    """Time budget; 0 means none. The learning rate follows time or steps, whichever is further along."""
+    """Starts every random choice; batches depend on the seed and their numbers alone."""
     steps: int = 0
-    """Step budget; 0 means none. One of the two budgets is needed."""
-    learning_rate: float = 1e-3
-    """Peak rate of AdamW, reached after the warm-up, then a cosine to zero."""
-    trunk_rate: float = 0.0
-    """Peak rate of the trunk's last stages (strides 16 and 32); 0 leaves the whole trunk frozen."""
-    weight_decay: float = 0.01
-    """Decay of weights with two or more axes."""
-    warmup_steps: int = 150
-    """Steps over which the rate rises from zero."""
+    """Step budget; 0 means none. The rates follow steps or time, whichever is further along."""
+    minutes: float = 0.0
+    """Time budget, validation not counted; 0 means none. One of the two budgets is needed."""
+    accumulate: int = 1
+    """Batches whose gradients are averaged for one step, on each device."""
+    warmup_steps: int = 50
+    """Steps over which the rates rise from zero; then they fall along a cosine, to zero at the end."""
     clip: float = 1.0
     """Largest norm of the whole gradient."""
+    beta: float = 0.999
+    """Decay of AdamW's running mean of squared gradients."""
     ema: float = 0.999
     """Decay of the running average of the weights, which is what gets validated and exported."""
-    min_area: float = 0.0008
-    """Objects below this share of the picture are not trained on."""
-    source_power: float = 0.9
-    """A source of n pictures is drawn in proportion to n to this power: 1 = by picture, 0 = by source."""
-    box_share: float = 0.45
-    """Share of prompts that are a box alone."""
-    both_share: float = 0.1
-    """Share of prompts that are a box and one click; the rest are clicks alone."""
-    centre_share: float = 0.5
-    """Share of first clicks near the object's centre; the others fall anywhere in it."""
-    box_jitter: float = 0.06
-    """Standard deviation of each box edge, as a share of the box's side."""
-    correct_share: float = 0.35
-    """Share of steps that go on with correction clicks."""
-    correct_rounds: int = 2
-    """Most correction clicks in such a step."""
-    mask_share: float = 0.85
-    """Share of correction steps in which the previous logits come back as mask prompt."""
-    focal_weight: float = 20.0
-    """Weight of the focal loss (SAM 2 paper, appendix)."""
-    dice_weight: float = 1.0
-    """Weight of the dice loss."""
-    iou_weight: float = 1.0
-    """Weight of the absolute error of the predicted IoU."""
-    object_weight: float = 0.1
-    """Weight of the object score, whose answer is always yes on single pictures."""
-    single_weight: float = 0.3
-    """Weight of the single-mask token beside the best of the three candidates."""
-    sure_spread: float = 0.0
-    """Weight of the mean loss of all three candidates where a box or several clicks leave little doubt."""
-    doubt_spread: float = 0.0
-    """The same for a single click, which may well have several right answers."""
-    focal_alpha: float = 0.25
-    """Weight of set pixels in the focal loss; the others weigh one minus it."""
-    focal_gamma: float = 2.0
-    """How strongly the focal loss ignores pixels that are right already."""
-    autocast: bool = False
-    """Compute the step in bfloat16 where that is safe."""
-    threads: int = 2
-    """Threads of torch."""
+    precision: str = "32-true"
+    """32-true, or bf16-mixed or 16-mixed (GPU only): forward passes in half precision where that is safe."""
+    accelerator: str = "auto"
+    """auto, cpu, cuda or mps."""
+    devices: int = 1
+    """GPUs, or processes on the CPU, that share every step."""
+    threads: int = 0
+    """Threads of torch in each process; 0 leaves them as they are."""
+    prefetch: int = 4
+    """Batches made ahead."""
+    log_steps: int = 25
+    """Steps per row of ``log.csv``."""
     checkpoint_minutes: float = 3.0
-    """Time between checkpoints."""
-    validate_minutes: float = 5.0
-    """Time between quick validations."""
-    validate_pictures: int = 142
-    """Pictures of the quick validation."""
+    """Time between checkpoints; 0 means at the end alone."""
+    checkpoint_steps: int = 0
+    """Steps between checkpoints; 0 means by time alone."""
+    validate_minutes: float = 6.0
+    """Time between validations; 0 means at the end alone."""
+    validate_steps: int = 0
+    """Steps between validations; 0 means by time alone."""
+    validate_first: bool = True
+    """Also validate what the run begins with."""
 
     def __post_init__(self) -> None:
         if not self.minutes and not self.steps:
-            raise InputError("a training run needs a budget: set minutes or steps")
-        if self.size < 32 or self.size % 32:
-            raise InputError(f"size must be a multiple of 32, not {self.size}")
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """A run with these settings; InputError names a field that is unknown or of another type."""
-        return cls(**checked(cls, values))
-
-    def override(self, pairs: Mapping[str, str]) -> TrainConfig:
-        """The same run with some fields set from text."""
-        return TrainConfig.from_dict({**asdict(self), **pairs})
-
-    def with_size(self, size: int) -> TrainConfig:
-        """The same run at another input size."""
-        return replace(self, size=size)
+            raise InputError("a training run needs a budget: set loop.minutes or loop.steps")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"loop.precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}")
+        for name in ("accumulate", "devices", "log_steps", "prefetch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"loop.{name} must be 1 or more, not {getattr(self, name)}")
 
 
-def checked(settings: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values for a dataclass of settings, converted; InputError names an unknown field or a wrong type."""
-    kinds = {field.name: type(field.default) for field in fields(settings)}
+FREE = frozenset(
+    f"loop.{name}"
+    for name in (
+        "steps",
+        "minutes",
+        "accumulate",  # together with devices, see checkpoint.differences
+        "devices",
+        "accelerator",
+        "threads",
+        "prefetch",
+        "checkpoint_minutes",
+        "checkpoint_steps",
+        "validate_minutes",
+        "validate_steps",
+        "validate_first",
+    )
+)
+"""Settings that may change between a checkpoint and its continuation."""
+
+
+def parsed(settings: type[Settings], values: Mapping[str, Any], table: str) -> Settings:
+    """A dataclass of settings with these values, converted; nested dataclasses are nested tables.
+
+    Raises:
+        InputError: a field is unknown or of another type, or the settings make no sense; says which.
+    """
+    known = {field.name: _default(field) for field in fields(settings)}  # type: ignore[arg-type]
     found = {}
     for name, value in values.items():
-        if name not in kinds:
-            raise InputError(f"unknown training setting {name!r}; known are {', '.join(sorted(kinds))}")
-        found[name] = _convert(name, value, kinds[name])
-    return found
+        full = f"{table}.{name}"
+        if name not in known:
+            listed = ", ".join(sorted(known)) or "none"
+            raise InputError(f"unknown training setting {full!r}; known in [{table}] are {listed}")
+        default = known[name]
+        if is_dataclass(default) and not isinstance(default, type):
+            if not isinstance(value, Mapping):
+                raise InputError(f"training setting {full} is a table; write [{full}] in the recipe")
+            found[name] = parsed(type(default), value, full)
+        else:
+            found[name] = _convert(full, value, default)
+    return settings(**found)
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    """Values of a TOML recipe, given by path or by the name of one that comes with the package."""
+    """Tables of a TOML recipe, given by path or by the name of one that comes with the package.
+
+    Raises:
+        InputError: there is no such recipe, or it is not TOML.
+    """
     path = Path(name)
     if not path.is_file():
         path = RECIPES / f"{name}.toml"
     if not path.is_file():
         known = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.toml")))
         raise InputError(f"no recipe {name!r}: give a TOML file or one of {known}")
-    return _toml(path.read_text(encoding="utf-8"))
+    try:
+        return _toml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"the recipe {path} is not TOML: {error}") from error
+
+
+def overridden(tables: Mapping[str, Any], pairs: Sequence[str]) -> dict[str, Any]:
+    """A recipe's tables with some settings from text, each ``table.field=value``.
+
+    Raises:
+        InputError: a text has another form.
+    """
+    found = _copied(tables)
+    for text in pairs:
+        name, sign, value = text.partition("=")
+        *path, field = name.strip().split(".")
+        if not sign or not path or not all((*path, field)):
+            raise InputError(f"--set takes TABLE.FIELD=VALUE, such as loop.steps=100, not {text!r}")
+        table = found
+        for part in path:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise InputError(f"--set {text}: {part} is a setting, not a table")
+        table[field] = value
+    return found
+
+
+def _copied(tables: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _copied(value) if isinstance(value, Mapping) else value for name, value in tables.items()}
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default_factory() if field.default is MISSING else field.default  # type: ignore[operator]
 
 
 def _toml(text: str) -> dict[str, Any]:
@@ -142,9 +171,18 @@ def _toml(text: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _convert(name: str, value: object, kind: type) -> Any:
+def _convert(name: str, value: Any, default: Any) -> Any:
+    """A value as TOML or text has it, in the type of a setting's default."""
+    kind = type(default)
+    if kind is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple) or len(parts) != len(default):
+            raise InputError(f"training setting {name} should be {len(default)} values, not {value!r}")
+        return tuple(_convert(name, part, model) for part, model in zip(parts, default, strict=True))
     text = str(value).strip()
     try:
+        if isinstance(value, list | dict):
+            raise ValueError("not a single value")
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
         return kind(text)

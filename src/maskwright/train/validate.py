@@ -1,86 +1,123 @@
-"""The quick check during training: one box and one centre click per object, on cached pictures.
+"""The quick check during training: a box, a click, and clicks that correct, on held-out pictures.
 
-It measures at the network's input size, so its figures are close to, but not the same as, those of
-``maskwright.evaluate``, which measures whole pictures at their own size through the public API.
+It asks at the network's input size, so its figures are close to, but not the same as, those of
+``maskwright eval clicks``, which measures whole pictures at their own size through the public API.
+Axes: B pictures (1), P objects, M candidates, K points, H W the network's input or the mask grid.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskwright.io.labelled import spread
+from maskwright.config import ModelConfig
+from maskwright.io.datasets.choosing import spread
+from maskwright.io.datasets.protocol import Pictures
+from maskwright.model.candidates import best_of_three, take
+from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.model.prompt_encoder import BOX_END, BOX_START, NO_POINT, POSITIVE, PromptTensors
 from maskwright.model.sam2 import SAM2
-from maskwright.train.cache import FeatureCache
-from maskwright.train.learner import features_of
+from maskwright.pixels.boxes import boxes_of
+from maskwright.pixels.clicks import centre
+from maskwright.pixels.preprocess import preprocess
+from maskwright.train.augment import stretched
 from maskwright.train.losses import true_iou
+from maskwright.train.prompts import correction_prompts
+from maskwright.types import ByteArray
 
 MAX_OBJECTS = 8
 MIN_AREA = 0.00068
 """Share of the picture below which objects are not asked for: 100 pixels of a 448 x 330 photograph."""
+NUM_CLICKS = 5
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Mean IoU over objects: of the mask picked by predicted IoU, and of the best of the three candidates."""
+class Sheet(NamedTuple):
+    """One picture of an exam."""
 
-    box: float
-    box_best: float
-    click: float
-    click_best: float
-    objects: int
+    picture: ByteArray
+    """(size, size, 3)."""
+    masks: ByteArray
+    """(P, size, size / 8): one byte holds eight pixels, see ``numpy.packbits``."""
+    boxes: Tensor
+    """(1, P, 2, 2) corners."""
+    centres: Tensor
+    """(1, P, 1, 2) points."""
 
-    def rounded(self) -> dict[str, float]:
-        """By name, with four decimals."""
-        return {name: round(value, 4) for name, value in asdict(self).items()}
 
-    def __str__(self) -> str:
-        box, best, click, click_best, objects = astuple(self)
-        return f"box {box:.3f} / {best:.3f}, click {click:.3f} / {click_best:.3f} ({objects} objects)"
+class Exam:
+    """Held-out pictures, ready to be asked about."""
+
+    def __init__(self, pictures: Pictures, num: int, config: ModelConfig) -> None:
+        """Read up to ``num`` pictures, evenly spread; those without objects are left out."""
+        self.sheets: list[Sheet] = []
+        size = config.image_size
+        for index in spread(len(pictures), num):
+            scene = stretched(pictures.read(index), size)
+            large = np.flatnonzero(scene.areas >= MIN_AREA * size * size)
+            chosen = [int(large[place]) for place in spread(len(large), MAX_OBJECTS)]
+            if not chosen:
+                continue
+            masks = scene.select(chosen).masks
+            boxes = torch.from_numpy(boxes_of(masks)).view(1, -1, 2, 2)
+            centres = torch.tensor([centre(mask) for mask in masks], dtype=torch.float32).view(1, -1, 1, 2)
+            self.sheets.append(Sheet(scene.picture, np.packbits(masks, axis=-1), boxes, centres))
+
+    def __len__(self) -> int:
+        return len(self.sheets)
 
 
 @torch.inference_mode()
-def quick_scores(model: SAM2, cache: FeatureCache, pictures: int, *, tail: bool) -> Scores:
-    """Scores on the first view of up to ``pictures`` pictures, evenly spread over the cache."""
-    cache.index_objects(int(MIN_AREA * cache.size**2))
-    found: dict[str, list[Tensor]] = {"box": [], "click": []}
-    for index in spread(len(cache), pictures):
-        objects, label_map = cache.objects(index, 0), cache.labels(index, 0)
-        chosen = spread(len(objects.ids), MAX_OBJECTS)
-        if not chosen:
-            continue
-        masks = torch.from_numpy(np.stack([label_map == objects.ids[which] for which in chosen]))[None]
-        features = features_of(model, cache.levels([(index, 0)]), tail=tail)
-        for kind, prompts in (
-            ("box", _boxes(objects.boxes[chosen])),
-            ("click", _clicks(objects.centres[chosen])),
-        ):
-            decoded = model.decode(features, prompts)
-            logits = F.interpolate(decoded.logits_BPMHW[0, :, 1:], size=masks.shape[-2:], mode="bilinear")
-            iou = true_iou(logits, masks[0, :, None].float().expand_as(logits))
-            picked = iou.gather(1, decoded.iou_BPM[0, :, 1:].argmax(1, keepdim=True))[:, 0]
-            found[kind].append(torch.stack((picked, iou.amax(1))))
-    boxes, clicks = torch.cat(found["box"], dim=1), torch.cat(found["click"], dim=1)
-    box, box_best = boxes.mean(1).tolist()
-    click, click_best = clicks.mean(1).tolist()
-    return Scores(box, box_best, click, click_best, boxes.shape[1])
+def picture_scores(model: SAM2, exam: Exam) -> dict[str, float]:
+    """Mean IoU over objects by box, click and ``NUM_CLICKS`` clicks; ``_best`` is of the best candidate."""
+    found: dict[str, list[Tensor]] = {"box": [], "click": [], "clicks": []}
+    config, device = model.config, next(model.parameters()).device
+    for sheet in exam.sheets:
+        pixels = preprocess(sheet.picture, config.image_size, config.pixel_mean, config.pixel_std)[None]
+        pixels = pixels.to(device, memory_format=torch.channels_last)
+        features = model.without_memory(model.encode_image(pixels))
+        masks_PHW = torch.from_numpy(np.unpackbits(sheet.masks, axis=-1)).to(device, torch.float32)
+        found["box"].append(ask(model, features, _prompts(sheet.boxes, (BOX_START, BOX_END)), masks_PHW)[0])
+        prompts = _prompts(sheet.centres, (POSITIVE,))
+        scores_2P, logits_BPHW = ask(model, features, prompts, masks_PHW)
+        found["click"].append(scores_2P)
+        wanted_BPHW = F.avg_pool2d(masks_PHW[None], 4).cpu().numpy()
+        rng = np.random.default_rng(0)
+        for _ in range(NUM_CLICKS - 1):
+            prompts = correction_prompts(prompts, (logits_BPHW > 0).cpu().numpy(), wanted_BPHW, rng)
+            prompts = prompts._replace(masks_BPHW=logits_BPHW)
+            scores_2P, logits_BPHW = ask(model, features, prompts, masks_PHW)
+        found["clicks"].append(scores_2P)
+    figures = {}
+    for name, parts in found.items():
+        if parts:
+            figures[name], figures[f"{name}_best"] = torch.cat(parts, dim=1).mean(dim=1).tolist()
+    return figures
 
 
-def _boxes(boxes: np.ndarray) -> PromptTensors:
-    corners = torch.from_numpy(boxes.reshape(1, -1, 2, 2).astype(np.float32))
-    return _with_padding(corners, (BOX_START, BOX_END))
+def ask(
+    model: SAM2, features: ImageFeatures, prompts: PromptTensors, masks_PHW: Tensor
+) -> tuple[Tensor, Tensor]:
+    """IoU of the picked and of the best candidate (2, P), and the picked one's logits (1, P, H, W)."""
+    device = masks_PHW.device
+    here = PromptTensors(
+        prompts.points_BPK2.to(device),
+        prompts.labels_BPK.to(device),
+        None if prompts.masks_BPHW is None else prompts.masks_BPHW.to(device),
+    )
+    decoded = model.decode(features, here)
+    logits_PMHW = decoded.logits_BPMHW[0, :, 1:].float()
+    logits_PMHW = F.interpolate(logits_PMHW, size=masks_PHW.shape[-2:], mode="bilinear")
+    iou_PM = true_iou(logits_PMHW, masks_PHW[:, None].expand_as(logits_PMHW))
+    index_BP = best_of_three(decoded.iou_BPM)
+    picked_P = iou_PM.gather(1, index_BP[0, :, None] - 1)[:, 0]
+    return torch.stack((picked_P, iou_PM.amax(1))).cpu(), take(decoded.logits_BPMHW, index_BP).float()
 
 
-def _clicks(centres: np.ndarray) -> PromptTensors:
-    return _with_padding(torch.from_numpy(centres.reshape(1, -1, 1, 2).astype(np.float32)), (POSITIVE,))
-
-
-def _with_padding(points_BPK2: Tensor, labels: tuple[int, ...]) -> PromptTensors:
-    """Add the padding point that the official predictor always sends along."""
+def _prompts(points_BPK2: Tensor, labels: tuple[int, ...]) -> PromptTensors:
+    """The same kind of prompt for every object, with the padding point that the official predictor sends."""
     labels_BPK = torch.tensor((*labels, NO_POINT)).expand(*points_BPK2.shape[:2], -1)
     return PromptTensors(F.pad(points_BPK2, (0, 0, 0, 1)), labels_BPK)

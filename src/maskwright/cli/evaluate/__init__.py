@@ -1,0 +1,1 @@
+"""``maskwright eval``: measure any model on labelled pictures and videos."""
