@@ -84,6 +84,8 @@ class ModelConfig:
     """nano: ConvNeXt blocks that mix picture and dense prompt before the decoder's transformer."""
     fine_layers: bool = False
     """nano: finer features learn from coarser ones, and the decoder has layers at strides 8 and 4 too."""
+    judge_masks: bool = False
+    """nano: predicted IoU also looks at what a mask covers (``model.judge``)."""
     match_memory: bool = False
     """nano: memories are matched cell by cell and the mask they hold is redrawn (``model.memory_cells``)."""
     pixel_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)

@@ -16,18 +16,22 @@ from torch import Tensor
 
 from maskwright import coords
 from maskwright.errors import InputError, PromptError
-from maskwright.io.files import write_bytes
 from maskwright.masks import Masks
 from maskwright.model.candidates import best_of_three, take
 from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.runtime.batching import ObjectPrompt, decode_chunks, full_size_chunks, object_prompt
 from maskwright.runtime.protocol import Runtime
+from maskwright.runtime.stored import Kind, read_stored, write_stored
 from maskwright.types import ByteArray, Prompt, PromptLike, Size
 
 LOGIT_LIMIT = 32.0
 """Low-resolution logits are returned within this range, as the official predictor does."""
-_FORMAT = "maskwright-embedding-1"
-"""Marks a saved embedding; the number counts incompatible changes."""
+_FILE = Kind(
+    "maskwright-embedding-1",
+    "an embedding",
+    "Embedding.save",
+    "load it into that model, or embed the picture again",
+)
 _LEVELS = ("low", "mid", "high")
 
 
@@ -102,23 +106,11 @@ class Embedding:
         Raises:
             OutputError: the file could not be written.
         """
-        from safetensors.torch import save
-
-        config = self.runtime.config
-        tensors = {
-            name: level.cpu().contiguous() for name, level in zip(_LEVELS, self.features.levels, strict=True)
-        }
+        tensors = dict(zip(_LEVELS, self.features.levels, strict=True))
         if picture and self.picture is not None:
             tensors["picture"] = torch.from_numpy(np.array(self.picture))
-        metadata = {
-            "format": _FORMAT,
-            "model": config.name,
-            "fingerprint": self.runtime.fingerprint(),
-            "image_size": str(config.image_size),
-            "height": str(self.size[0]),
-            "width": str(self.size[1]),
-        }
-        return write_bytes(path, save(tensors, metadata))
+        notes = {"height": str(self.size[0]), "width": str(self.size[1])}
+        return write_stored(path, _FILE, self.runtime, tensors, notes)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], runtime: Runtime) -> Embedding:
@@ -127,11 +119,10 @@ class Embedding:
         Raises:
             InputError: no such file, another kind of file, or an embedding of another model or input size.
         """
-        tensors, metadata = _read(Path(path))
-        _check_origin(Path(path), metadata, runtime)
+        tensors, notes = read_stored(path, _FILE, runtime)
         features = ImageFeatures(*(tensors[name].to(runtime.device, runtime.dtype) for name in _LEVELS))
         picture = tensors["picture"].numpy() if "picture" in tensors else None
-        return cls(features, (int(metadata["height"]), int(metadata["width"])), picture, runtime)
+        return cls(features, (int(notes["height"]), int(notes["width"])), picture, runtime)
 
     def _objects(self, prompts: Sequence[PromptLike]) -> list[ObjectPrompt]:
         """Check every prompt against the picture and turn it into the model's frame."""
@@ -176,35 +167,3 @@ def _check_cleaning(max_hole_area: float, max_speck_area: float, threshold: floa
             raise InputError(f"{name} is {area}; it counts cells of the low-resolution mask: 0 (off) or more")
     if not np.isfinite(threshold):
         raise InputError(f"threshold is {threshold}; it must be a finite mask logit, 0.0 by default")
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise InputError(f"no embedding at {path}; give a file that Embedding.save wrote")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            if metadata.get("format") != _FORMAT:
-                raise InputError(
-                    f"{path} holds no embedding of this version; write it anew with Embedding.save"
-                )
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not an embedding: not a safetensors file, or a damaged one") from error
-
-
-def _check_origin(path: Path, metadata: dict[str, str], runtime: Runtime) -> None:
-    """An embedding means something only to the very weights, and at the input size, that made it."""
-    config = runtime.config
-    if metadata["fingerprint"] != runtime.fingerprint():
-        raise InputError(
-            f"{path} was made by {metadata['model']} with other weights than this {config.name}; "
-            f"load it into that model, or embed the picture again"
-        )
-    if metadata["image_size"] != str(config.image_size):
-        raise InputError(
-            f"{path} was made at image_size={metadata['image_size']}, this model has {config.image_size}; "
-            f"load the model with image_size={metadata['image_size']}"
-        )

@@ -208,14 +208,14 @@ class TestRefused:
         with pytest.raises(InputError, match="not a session"):
             model.load_session(path)
         save_file({"a": np.zeros(3)}, path)
-        with pytest.raises(InputError, match="holds no session of this version"):
+        with pytest.raises(InputError, match="holds no snapshot of this version"):
             model.load_session(path)
 
     def test_damaged_files(self, model: MaskModel, clip: np.ndarray, path: Path) -> None:
         started(model, clip).save(path)
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(InputError, match="not a session: not a safetensors file, or a damaged one"):
+        with pytest.raises(InputError, match="not a snapshot: not a safetensors file, or a damaged one"):
             model.load_session(path)
 
     def test_no_room_for_it(self, model: MaskModel, tmp_path: Path) -> None:

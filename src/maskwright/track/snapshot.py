@@ -18,9 +18,9 @@ from torch import Tensor
 
 from maskwright.errors import InputError
 from maskwright.frames import Frame
-from maskwright.io.files import write_bytes
 from maskwright.model.candidates import Chosen
 from maskwright.runtime.protocol import Runtime
+from maskwright.runtime.stored import Kind, read_stored, write_stored
 from maskwright.track.memories import Memory
 from maskwright.track.objects import ObjectId
 from maskwright.track.options import TrackOptions
@@ -28,8 +28,7 @@ from maskwright.track.policy import OfficialPolicy
 from maskwright.track.visited import Answer, Visited
 from maskwright.types import Box, MaskPrompt, Points, Prompt
 
-_FORMAT = "maskwright-session-1"
-"""Marks a snapshot; the number counts incompatible changes."""
+_FILE = Kind("maskwright-session-1", "a snapshot", "Session.save", "load it with that model")
 
 
 @dataclass
@@ -49,8 +48,6 @@ class Saved:
 
 def write(path: str | os.PathLike[str], saved: Saved, options: TrackOptions, runtime: Runtime) -> Path:
     """Write a snapshot, whole or not at all."""
-    from safetensors.torch import save
-
     tensors = {f"memories.{name}": part for name, part in saved.memories.items()}
     for (number, tick), memory in (saved.opening or {}).items():
         tensors |= {f"opening.{number}.{tick}.{name}": part for name, part in memory._asdict().items()}
@@ -67,15 +64,7 @@ def write(path: str | os.PathLike[str], saved: Saved, options: TrackOptions, run
         "next_index": saved.next_index,
         "options": _option_notes(options),
     }
-    metadata = {
-        "format": _FORMAT,
-        "model": runtime.config.name,
-        "fingerprint": runtime.fingerprint(),
-        "image_size": str(runtime.config.image_size),
-        "notes": json.dumps(notes),
-    }
-    whole = {name: part.detach().cpu().contiguous().clone() for name, part in tensors.items()}
-    return write_bytes(path, save(whole, metadata))
+    return write_stored(path, _FILE, runtime, tensors, {"notes": json.dumps(notes)})
 
 
 def read(
@@ -86,8 +75,7 @@ def read(
     Raises:
         InputError: no such file, another kind of file, or one of another model or other options.
     """
-    tensors, metadata = _read_file(Path(path))
-    _check_origin(Path(path), metadata, runtime)
+    tensors, metadata = read_stored(path, _FILE, runtime)
     notes = json.loads(metadata["notes"])
     kept = _options_of(Path(path), notes["options"], options)
     visited = [
@@ -179,32 +167,3 @@ def _options_of(path: Path, notes: dict[str, Any], given: TrackOptions | None) -
         if notes[name] != value:
             raise InputError(f"{path} was made with {name}={notes[name]}, not {value}; use the same options")
     return given
-
-
-def _read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise InputError(f"no snapshot at {path}; give a file that Session.save wrote")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            if metadata.get("format") != _FORMAT:
-                raise InputError(f"{path} holds no session of this version; write it anew with Session.save")
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a session: not a safetensors file, or a damaged one") from error
-
-
-def _check_origin(path: Path, metadata: dict[str, str], runtime: Runtime) -> None:
-    config = runtime.config
-    if metadata["fingerprint"] != runtime.fingerprint():
-        raise InputError(
-            f"{path} was made by {metadata['model']} with other weights than this {config.name}; "
-            "load it with that model"
-        )
-    if metadata["image_size"] != str(config.image_size):
-        raise InputError(
-            f"{path} was made at image_size={metadata['image_size']}, this model has {config.image_size}; "
-            f"load the model with image_size={metadata['image_size']}"
-        )

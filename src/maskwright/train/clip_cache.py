@@ -108,7 +108,7 @@ def _fingerprint(maker: ClipMaker, model: SAM2) -> str:
     digest.update(" ".join(path.name for path in maker.plain).encode())
     for name, value in sorted(model.state_dict().items()):
         if name.startswith(
-            ("trunk.", "neck.", "mask_decoder.mid_projection", "mask_decoder.high_projection")
+            ("trunk.", "neck.", "top_down.", "mask_decoder.mid_projection", "mask_decoder.high_projection")
         ):
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from maskwright.config import NANO
 from maskwright.errors import CheckpointError, InputError, OutputError
 from maskwright.io.datasets.labelled import read_index
 from maskwright.model.sam2 import SAM2
@@ -75,7 +74,7 @@ def network(weights: Path, config: MemoryConfig) -> SAM2:
     """The network of nano with the image half of a model file, and an untrained memory half."""
     found = load_checkpoint(weights)
     state = {name: value for name, value in found.state.items() if not is_memory(name)}
-    return build(NANO.at(config.size), state)
+    return build(found.config.at(config.size), state)
 
 
 def export_memory(state: Mapping[str, Any], weights: Path, target: Path) -> Path:
@@ -92,6 +91,7 @@ def export_memory(state: Mapping[str, Any], weights: Path, target: Path) -> Path
     """
     from safetensors import safe_open
 
+    network_config = load_checkpoint(weights).config
     recipe = state.get("recipe", {})
     if "memory" not in recipe:
         raise CheckpointError(
@@ -106,7 +106,7 @@ def export_memory(state: Mapping[str, Any], weights: Path, target: Path) -> Path
     averaged[TRUST][-1] += config.given_trust
     memory = {name: value.half() for name, value in averaged.items()}
     notes |= {"memory_steps": str(state["step"]), "memory_minutes": f"{state['elapsed'] / 60:.1f}"}
-    save_checkpoint(target, NANO.at(config.size), {**image, **memory}, notes=notes)
+    save_checkpoint(target, network_config.at(config.size), {**image, **memory}, notes=notes)
     if target.stat().st_size > MAX_BYTES:
         raise OutputError(f"{target} has {target.stat().st_size} bytes, more than the {MAX_BYTES} allowed")
     return target
