@@ -205,7 +205,7 @@ class TestRefused:
 
     def test_other_files(self, model: MaskModel, path: Path) -> None:
         path.write_bytes(b"something else")
-        with pytest.raises(InputError, match="not a session"):
+        with pytest.raises(InputError, match="not a snapshot"):
             model.load_session(path)
         save_file({"a": np.zeros(3)}, path)
         with pytest.raises(InputError, match="holds no snapshot of this version"):
