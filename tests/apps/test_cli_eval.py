@@ -253,3 +253,16 @@ def test_bad_exhibits(run: Run, photo: Path, davis: Path) -> None:
     assert "missing.jpg" in complaint(run, "show", "missing.jpg@1,2")
     assert "ends in .png" in complaint(run, "show", f"{photo}@36,44", "-o", "sheet.pdf")
     assert "box or click" in complaint(run, "show", davis, "--first-prompt", "mask")
+
+
+def test_a_coco_file_may_name_pictures_that_lie_elsewhere(run: Run, davis: Path) -> None:
+    outline = {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "area": 1300, "bbox": [20, 25, 40, 40]}
+    outline["segmentation"] = [[22, 27, 58, 27, 58, 63, 22, 63]]
+    picture = {"id": 1, "file_name": "00000.jpg", "height": 90, "width": 120}
+    data = {"images": [picture], "annotations": [outline], "categories": [{"id": 1, "name": "disc"}]}
+    Path("far").mkdir()
+    Path("far/discs.json").write_text(json.dumps(data))
+    here = ("--images", davis / "JPEGImages/one")
+    assert run("eval", "clicks", "far/discs.json", *here, *SMALL, "--clicks", "1").code == 0
+    assert run("eval", "show", "far/discs.json", *here, *SMALL, "-o", "sheet.png").code == 0
+    assert "00000.jpg" in complaint(run, "clicks", Path("far/discs.json"))

@@ -27,6 +27,9 @@ Split = Annotated[
         metavar="train|val|all", help="Which part.", show_default="val where the data set has parts, else all"
     ),
 ]
+Images = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where the pictures lie that a COCO file names.")
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of a processor to use.")]
 Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a line per object.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the means and how it ran.")]
@@ -86,6 +89,7 @@ def clicks(
         int | None, typer.Option(min=1, metavar="N", help="At most so many pictures, evenly spread.")
     ] = None,
     max_objects: Annotated[int, typer.Option(min=1, metavar="N", help="Objects per picture.")] = 8,
+    images: Images = None,
     split: Split = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -103,7 +107,9 @@ def clicks(
     from maskwright.cli.evaluate.clicks import ClicksRequest, evaluate_clicks
     from maskwright.cli.evaluate.run import Common
 
-    common = Common(root, split, pictures, model, device, dtype, image_size, threads, csv, json, overwrite)
+    common = Common(
+        root, split, pictures, model, device, dtype, image_size, threads, csv, json, overwrite, images
+    )
     evaluate_clicks(ClicksRequest(common, num_clicks, max_objects))
 
 
@@ -131,6 +137,7 @@ def show(
         int, typer.Option(min=1, metavar="N", help="Pictures of a data set, evenly spread.")
     ] = 6,
     width: Annotated[int, typer.Option(min=64, help="Of each picture on the sheet in pixels.")] = 360,
+    images: Images = None,
     split: Split = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -149,6 +156,7 @@ def show(
             first_prompt=first_prompt,
             pictures=pictures,
             width=width,
+            images=images,
             split=split,
             device=device,
             dtype=dtype,

@@ -32,6 +32,7 @@ class Common:
     csv: Path | None
     json: Path | None
     overwrite: bool
+    images: Path | None = None
 
     @property
     def data(self) -> str:
@@ -53,7 +54,7 @@ class Common:
 
     def open(self) -> Pictures | Videos:
         """The data set; see ``open_data``."""
-        return open_data(self.root, self.split)
+        return open_data(self.root, self.split, self.images)
 
     def chosen(self, available: int) -> Sequence[int]:
         """Which of the pictures or videos."""
@@ -109,7 +110,7 @@ def check_choice(option: str, value: str, known: Sequence[str]) -> None:
         raise InputError(f"{option} is {value!r}; write {', '.join(known[:-1])} or {known[-1]}")
 
 
-def open_data(root: Path, split: str | None) -> Pictures | Videos:
+def open_data(root: Path, split: str | None, images: Path | None = None) -> Pictures | Videos:
     """A data set, or the part of it that ``part_of`` names.
 
     Raises:
@@ -118,7 +119,7 @@ def open_data(root: Path, split: str | None) -> Pictures | Videos:
     from maskwright.io.datasets.opening import open_dataset
 
     part = part_of(root, split)
-    return open_dataset(root, split="" if part == "all" else part)
+    return open_dataset(root, split="" if part == "all" else part, images=images)
 
 
 def part_of(root: Path, split: str | None) -> str:

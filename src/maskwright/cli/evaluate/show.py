@@ -28,6 +28,7 @@ class ShowRequest:
     first_prompt: str
     pictures: int
     width: int
+    images: Path | None
     split: str | None
     device: str | None
     dtype: str | None
@@ -70,7 +71,7 @@ def _exhibits(text: str, request: ShowRequest) -> Iterator[Exhibit]:
     if not (path.is_dir() or path.suffix == ".json"):
         yield _photograph(text)
         return
-    pictures = as_pictures(open_data(path, request.split))
+    pictures = as_pictures(open_data(path, request.split, request.images))
     for number in spread(len(pictures), request.pictures):
         exhibit = Exhibit.largest(pictures.names[number], pictures.read(number), request.first_prompt)
         if exhibit is not None:
