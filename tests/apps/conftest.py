@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from maskwright.cli import main
+from maskwright.cli import main, progress
 
 if TYPE_CHECKING:
     from maskwright.facade import MaskModel
@@ -29,7 +29,11 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command line in an empty folder with an empty cache and without the network."""
+    """Run the command line in an empty folder with an empty cache and without the network.
+
+    Lines of progress, which appear every few seconds, never do: what is printed does not depend on the machine.
+    """
+    monkeypatch.setattr(progress, "LINE_SECONDS", float("inf"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MASKWRIGHT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))

@@ -80,7 +80,7 @@ def table(out: str) -> list[list[str]]:
 @pytest.mark.usefixtures("nano_file")
 def test_davis_prints_sequences_and_writes_objects(run: Run, davis: Path) -> None:
     outcome = run("eval", "davis", davis, *SMALL, "--csv", "a.csv", "--json", "out/a.json")
-    assert outcome.code == 0
+    assert (outcome.code, outcome.err) == (0, "")
     lines = table(outcome.out)
     assert "nano at 128 px by memory on davis, each object shown by mask" in outcome.out
     assert lines[1] == ["sequence", "objects", "frames", "J", "F", "J&F"]
