@@ -31,7 +31,7 @@ Run = Callable[..., Outcome]
 def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command line in an empty folder with an empty cache and without the network.
 
-    Lines of progress, which appear every few seconds, never do: what is printed does not depend on the machine.
+    Lines of progress, which appear every few seconds, never do: no output depends on how quick a machine is.
     """
     monkeypatch.setattr(progress, "LINE_SECONDS", float("inf"))
     monkeypatch.chdir(tmp_path)
