@@ -84,8 +84,6 @@ class ModelConfig:
     """nano: ConvNeXt blocks that mix picture and dense prompt before the decoder's transformer."""
     fine_layers: bool = False
     """nano: finer features learn from coarser ones, and the decoder has layers at strides 8 and 4 too."""
-    judge_masks: bool = False
-    """nano: predicted IoU also looks at what a mask covers (``model.judge``)."""
     match_memory: bool = False
     """nano: memories are matched cell by cell and the mask they hold is redrawn (``model.memory_cells``)."""
     pixel_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -140,6 +138,7 @@ NANO = ModelConfig(
     memory_layers=0,
     memory_mlp=0,
     match_memory=True,
+    fine_layers=True,
     draw_prompts=True,
     neck_layers=3,
     fusion_layers=2,

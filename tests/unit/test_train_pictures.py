@@ -20,9 +20,7 @@ from maskwright.train.task import Draw
 from small import SMALL, lively
 
 OFFICIAL = replace(SMALL, image_size=128)
-DRAWN = replace(
-    OFFICIAL, draw_prompts=True, neck_layers=1, fusion_layers=1, fine_layers=True, judge_masks=True
-)
+DRAWN = replace(OFFICIAL, draw_prompts=True, neck_layers=1, fusion_layers=1, fine_layers=True)
 KINDS = {"official": OFFICIAL, "nano": DRAWN}
 CONFIG = PictureConfig(objects=3, rate=2e-3, encoder_rate=1e-3, layer_decay=1.0, val_pictures=2)
 

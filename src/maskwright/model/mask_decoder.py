@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.config import ModelConfig
-from maskwright.model.judge import Judge
 from maskwright.model.layers import MLP, ConvNeXtBlock, LayerNorm2d
 from maskwright.model.prompt_encoder import EncodedPrompts
 from maskwright.model.top_down import Residual
@@ -74,7 +73,6 @@ class MaskDecoder(nn.Module):
         self.mask_heads = nn.ModuleList(MLP(width, width, width, width // 8) for _ in range(NUM_MASKS))
         self.iou_head = MLP(width, width, width, NUM_MASKS)
         self.object_head = MLP(width, width, width, 1)
-        self.judge = Judge(width) if config.judge_masks else None
         fine = config.fine_layers
         self.mid_layer = Residual(width // 4) if fine else nn.Identity()
         self.high_layer = Residual(width // 8) if fine else nn.Identity()
@@ -102,11 +100,8 @@ class MaskDecoder(nn.Module):
         pixels_NIC = pixels_NCHW.permute(0, 2, 3, 1).flatten(1, 2)
         logits_NIM = pixels_NIC @ torch.stack(queries, dim=2)
         logits_NMHW = logits_NIM.transpose(1, 2).contiguous().unflatten(2, pixels_NCHW.shape[-2:])
-        iou_NM = self.iou_head(tokens_NTC[:, 1])
-        if self.judge is not None:
-            iou_NM = iou_NM + self.judge(image_NIC, mask_tokens_NMC, logits_NMHW)
-        object_score_N1 = self.object_head(tokens_NTC[:, 0])
-        return DecoderOutput(logits_NMHW, iou_NM.sigmoid(), mask_tokens_NMC, object_score_N1)
+        iou_NM = self.iou_head(tokens_NTC[:, 1]).sigmoid()
+        return DecoderOutput(logits_NMHW, iou_NM, mask_tokens_NMC, self.object_head(tokens_NTC[:, 0]))
 
     def _upscale(self, low_NCHW: Tensor, features: ImageFeatures, detail_NCHW: Tensor | None) -> Tensor:
         """Stride 16 to stride 4, taking in the picture's finer features on the way."""
