@@ -1,10 +1,11 @@
 """Fine-tune nano on a handful of pictures, on the processor, in about a minute.
 
-The pictures are pieces of one photograph of ancient coins that comes with scikit-image; their outlines are
-found by a watershed. They are written as a COCO file, as your own would be, and the rest is three commands:
+nano knows things in photographs, not letters. So the pictures are pieces of a photographed page, which comes
+with scikit-image, and the objects its letters, found by a threshold. They are written as a COCO file, like
+your own, and the rest is three commands:
 
-    maskwright train --data coins/train.json --val coins/val.json --out run ...
-    maskwright eval show coins/val.json --model nano --against run/model.safetensors --out before-after.png
+    maskwright train --data letters/train.json --val letters/val.json --out run ...
+    maskwright eval show letters/val.json --model nano --against run/model.safetensors --out before-after.png
     maskwright segment PHOTO --model run/model.safetensors ...
 
 Run it:  python examples/finetune.py --out finetuned
@@ -22,37 +23,39 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_masks
 from scipy import ndimage
-from skimage import data, filters, segmentation
+from skimage import data, filters
 
 from maskwright.cli import main as maskwright
 
-TILE = (151, 192)
+ZOOM = 3
+"""The page is small, so it is enlarged."""
+TILE = (144, 216)
 """Height and width of a piece."""
-TRAIN, VAL = [(0, 0), (0, 96), (0, 192)], [(152, 0), (152, 192)]
-"""Where pieces lie, (y, x): the lower half of the photograph is held out."""
-LEAST = 400
-"""Pixels of a coin that counts; fewer are cut off by the edge of a piece."""
+TRAIN = [(y, x) for y in (126, 186, 246) for x in (12, 180, 348)]
+VAL = [(y, x) for y in (126, 246) for x in (600, 840)]
+"""Where pieces lie, (y, x): the right half of the page is held out."""
+LEAST = 225
+"""Pixels of a letter that counts; fewer are dots and strokes cut off by the edge of a piece."""
 
 
-def coins() -> tuple[np.ndarray, np.ndarray]:
-    """The photograph (h, w) and its coins, numbered from 1 in a label map of the same size."""
-    photo = data.coins()
-    markers = np.zeros(photo.shape, np.int32)
-    markers[photo < 30], markers[photo > 150] = 1, 2
-    found = ndimage.binary_fill_holes(segmentation.watershed(filters.sobel(photo), markers) == 2)
-    labels, _ = ndimage.label(found)
-    return photo, labels
+def letters() -> tuple[np.ndarray, np.ndarray]:
+    """The page (h, w) and its letters, numbered from 1 in a label map of the same size."""
+    page = data.page()
+    height, width = page.shape
+    page = np.asarray(Image.fromarray(page).resize((ZOOM * width, ZOOM * height), Image.Resampling.BICUBIC))
+    labels, _ = ndimage.label(page < filters.threshold_local(page, 35 * ZOOM, offset=12))
+    return page, labels
 
 
 def write_coco(folder: Path, name: str, places: list[tuple[int, int]]) -> Path:
-    """Pieces of the photograph as PNG files, and their coins as ``NAME.json``."""
-    photo, labels = coins()
+    """Pieces of the page as PNG files, and their letters as ``NAME.json``."""
+    page, labels = letters()
     pictures: list[dict[str, Any]] = []
     outlines: list[dict[str, Any]] = []
     for number, (y, x) in enumerate(places, start=1):
         window = (slice(y, y + TILE[0]), slice(x, x + TILE[1]))
         file = f"{name}-{number}.png"
-        Image.fromarray(photo[window]).convert("RGB").save(folder / file)
+        Image.fromarray(page[window]).convert("RGB").save(folder / file)
         pictures.append({"id": number, "file_name": file, "height": TILE[0], "width": TILE[1]})
         for label in np.unique(labels[window]):
             mask = labels[window] == label
@@ -71,7 +74,7 @@ def write_coco(folder: Path, name: str, places: list[tuple[int, int]]) -> Path:
                 }
             )
     path = folder / f"{name}.json"
-    names = [{"id": 1, "name": "coin"}]
+    names = [{"id": 1, "name": "letter"}]
     path.write_text(json.dumps({"images": pictures, "annotations": outlines, "categories": names}))
     return path
 
@@ -84,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--size", type=int, default=256, help="side of the network's input, a multiple of 32")
     options = parser.parse_args(arguments)
-    pieces = options.out / "coins"
+    pieces = options.out / "letters"
     pieces.mkdir(parents=True, exist_ok=True)
     train, val = write_coco(pieces, "train", TRAIN), write_coco(pieces, "val", VAL)
     settings = {
