@@ -63,3 +63,9 @@ class ConvNeXtBlock(nn.Module):
         y_NHWC = self.norm(self.depthwise(x_NCHW).permute(0, 2, 3, 1))
         y_NHWC = self.gain * self.reduce(F.gelu(self.expand(y_NHWC)))
         return x_NCHW + y_NHWC.permute(0, 3, 1, 2)
+
+
+def silence(layer: nn.Module) -> None:
+    """Let a layer say nothing to begin with."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)

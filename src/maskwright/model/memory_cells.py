@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.config import ModelConfig
-from maskwright.model.layers import ConvNeXtBlock, LayerNorm2d
+from maskwright.model.layers import ConvNeXtBlock, LayerNorm2d, silence
 
 FINER = 4
 """Side of a cell in cells of the mask grid."""
@@ -140,8 +140,7 @@ class Refiner(nn.Module):
         self.presence = nn.Linear(2 * coarse + 1, 1)
         # to begin with, what was read is drawn as it is, and nothing else is said about the frame
         for layer in (self.logits, self.low_change, self.high_change, self.presence):
-            for parameter in layer.parameters():
-                nn.init.zeros_(parameter)
+            silence(layer)
         # and the object counts as visible unless nowhere in the frame there is much of it
         nn.init.constant_(self.presence.weight[:, -1:], 0.5)
         nn.init.constant_(self.presence.bias, 2.0)

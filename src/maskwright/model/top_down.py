@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskwright.model.layers import ConvNeXtBlock
+from maskwright.model.layers import ConvNeXtBlock, silence
 
 
 class TopDown(nn.Module):
@@ -45,12 +45,6 @@ class Residual(nn.Module):
     def forward(self, x_NCHW: Tensor) -> Tensor:
         y_NCHW: Tensor = self.second(F.relu(self.first(x_NCHW)))
         return x_NCHW + y_NCHW
-
-
-def silence(layer: nn.Module) -> None:
-    """Let a layer say nothing to begin with."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
 
 
 def _twice(x_BCHW: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ def first_question(
     """
     shape = (1, len(masks_OHW))
     seen_O = np.asarray(masks_OHW.any(axis=(1, 2)))
-    clicked = corrected(clicks_only(shape), _none_or_all(targets_BPHW, seen_O), targets_BPHW, rng)
+    clicked = correction_prompts(clicks_only(shape), _none_or_all(targets_BPHW, seen_O), targets_BPHW, rng)
     if kind == "click":
         return clicked
     points_O32 = np.zeros((len(masks_OHW), 3, 2), np.float32)
@@ -96,13 +96,6 @@ def first_question(
             points_O32[row, 0] = clicked.points_BPK2[0, row, 1]
             labels_O3[row] = int(clicked.labels_BPK[0, row, 1]), PADDING, NO_POINT
     return PromptTensors(torch.from_numpy(points_O32)[None], torch.from_numpy(labels_O3)[None])
-
-
-def corrected(
-    prompts: PromptTensors, given_BPHW: BoolArray, targets_BPHW: np.ndarray, rng: np.random.Generator
-) -> PromptTensors:
-    """The same prompts and one click more for each object, where the given mask is wrong."""
-    return correction_prompts(prompts, given_BPHW, targets_BPHW, rng)
 
 
 def loose_box(mask_HW: BoolArray, noise: float, rng: np.random.Generator) -> np.ndarray:

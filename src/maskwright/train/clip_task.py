@@ -31,7 +31,6 @@ from maskwright.train.clip_prompts import (
     Kind,
     Plan,
     clicks_only,
-    corrected,
     draw_plan,
     first_question,
     nothing_asked,
@@ -40,6 +39,7 @@ from maskwright.train.clip_prompts import (
 from maskwright.train.clip_settings import ClipConfig
 from maskwright.train.finetune import rate_groups, trained
 from maskwright.train.losses import Loss, segmentation_loss, true_iou
+from maskwright.train.prompts import correction_prompts
 from maskwright.train.recompute import encode_frames, kept_or_not
 from maskwright.train.task import Draw, Group, Task, to_device
 
@@ -223,7 +223,7 @@ class _Clip:
             given = (chosen.logits_OHW.detach() > 0).unflatten(0, shape).cpu().numpy()
             if self.rng.random() < self.config.blind_clicks:
                 given = np.zeros_like(given)
-            prompts = corrected(prompts, given, truth, self.rng)
+            prompts = correction_prompts(prompts, given, truth, self.rng)
             before_OHW = chosen.logits_OHW.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
             asked = prompts._replace(masks_BPHW=before_OHW.unflatten(0, shape))
             answers.append(self._ask(known, asked, frame, targets_BPHW))

@@ -17,8 +17,6 @@ from torch.nn.utils import parametrize
 
 from maskwright.errors import InputError
 
-DEFAULT_RANK = 8
-"""Rank of the adapters where none is asked for."""
 MARK = ".parametrizations."
 """In the name of every parameter of a layer that has an adapter."""
 

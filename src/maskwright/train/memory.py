@@ -22,7 +22,7 @@ from maskwright.model.memory_cells import Recalled
 from maskwright.model.prompt_encoder import NO_POINT, PromptTensors
 from maskwright.model.sam2 import SAM2, Decoded
 from maskwright.train.clip_cache import CachedClip, ClipCache
-from maskwright.train.losses import dice, focal, true_iou
+from maskwright.train.losses import mask_losses, true_iou
 from maskwright.train.memory_settings import MemoryConfig
 from maskwright.train.task import Draw, Group, Task, to_device
 from maskwright.weights.keymaps import is_memory
@@ -232,7 +232,7 @@ def follow_frame(
 def frame_loss(followed: Followed, targets_OHW: Tensor, config: MemoryConfig) -> FrameLoss:
     """All losses of one frame."""
     found, decoded, chosen = followed
-    drawn = _mask_loss(found.logits_NHW, targets_OHW, config).mean()
+    drawn = mask_losses(found.logits_NHW, targets_OHW, config.losses)[0].mean()
     area_O = targets_OHW.sum((1, 2))
     judged_O = (area_O == 0) | (area_O >= VISIBLE_CELLS)
     there_O = (area_O > 0).float()
@@ -244,7 +244,7 @@ def frame_loss(followed: Followed, targets_OHW: Tensor, config: MemoryConfig) ->
         logits_OMHW = decoded.logits_BPMHW[:, 0, 1:]
         targets_OMHW = targets_OHW[:, None].expand_as(logits_OMHW)
         # memory leaves no doubt about what is meant, so every candidate should be right
-        decoded_loss = _mask_loss(logits_OMHW, targets_OMHW, config).mean()
+        decoded_loss = mask_losses(logits_OMHW, targets_OMHW, config.losses)[0].mean()
         total = total + decoded_loss
         if config.iou_weight:
             error = (decoded.iou_BPM[:, 0, 1:] - true_iou(logits_OMHW, targets_OMHW)).abs().mean()
@@ -264,11 +264,6 @@ def frame_loss(followed: Followed, targets_OHW: Tensor, config: MemoryConfig) ->
 def _mean_where(values_O: Tensor, where_O: Tensor) -> Tensor:
     """Mean over some; 1 if there are none, which leaves a mean over frames nearly as it is."""
     return values_O[where_O].mean() if where_O.any() else values_O.new_ones(())
-
-
-def _mask_loss(logits: Tensor, targets: Tensor, config: MemoryConfig) -> Tensor:
-    focal_loss = focal(logits, targets, config.focal_alpha, config.focal_gamma)
-    return config.focal_weight * focal_loss + config.dice_weight * dice(logits, targets)
 
 
 def varied(clip: CachedClip, frames: int, rng: np.random.Generator) -> CachedClip:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from maskwright.errors import InputError
 from maskwright.train.clips import ClipSettings
+from maskwright.train.losses import LossConfig
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,13 @@ class MemoryConfig:
             raise InputError(f"frames must be 2 to clip_frames ({self.clip_frames}), not {self.frames}")
         if not 0 <= self.free_frames <= self.frames - 2:
             raise InputError(f"free_frames must be 0 to frames - 2, not {self.free_frames}")
+
+    @property
+    def losses(self) -> LossConfig:
+        """Weights of the mask losses."""
+        return LossConfig(
+            focal=self.focal_weight, dice=self.dice_weight, alpha=self.focal_alpha, gamma=self.focal_gamma
+        )
 
     @property
     def clip_settings(self) -> ClipSettings:

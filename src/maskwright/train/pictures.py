@@ -31,7 +31,7 @@ from maskwright.train.prompts import (
     pick_objects,
     picture_weights,
 )
-from maskwright.train.task import Draw, Group, Task
+from maskwright.train.task import Draw, Group, Task, to_device
 from maskwright.train.validate import Exam, picture_scores
 from maskwright.types import BoolArray
 
@@ -217,7 +217,6 @@ def corrected(
     prompts: PromptTensors, logits_BPHW: Tensor, wanted_BPHW: Tensor, rng: np.random.Generator
 ) -> PromptTensors:
     """The prompts with one more click for each object, on whatever device they are."""
-    here = prompts.labels_BPK.device
-    asked = PromptTensors(prompts.points_BPK2.cpu(), prompts.labels_BPK.cpu())
+    asked = to_device(prompts._replace(masks_BPHW=None), torch.device("cpu"))
     asked = correction_prompts(asked, (logits_BPHW > 0).cpu().numpy(), wanted_BPHW.cpu().numpy(), rng)
-    return PromptTensors(asked.points_BPK2.to(here), asked.labels_BPK.to(here))
+    return to_device(asked, prompts.labels_BPK.device)

@@ -27,6 +27,7 @@ from maskwright.pixels.preprocess import preprocess
 from maskwright.train.augment import stretched
 from maskwright.train.losses import true_iou
 from maskwright.train.prompts import correction_prompts
+from maskwright.train.task import to_device
 from maskwright.types import ByteArray
 
 MAX_OBJECTS = 8
@@ -102,13 +103,7 @@ def ask(
     model: SAM2, features: ImageFeatures, prompts: PromptTensors, masks_PHW: Tensor
 ) -> tuple[Tensor, Tensor]:
     """IoU of the picked and of the best candidate (2, P), and the picked one's logits (1, P, H, W)."""
-    device = masks_PHW.device
-    here = PromptTensors(
-        prompts.points_BPK2.to(device),
-        prompts.labels_BPK.to(device),
-        None if prompts.masks_BPHW is None else prompts.masks_BPHW.to(device),
-    )
-    decoded = model.decode(features, here)
+    decoded = model.decode(features, to_device(prompts, masks_PHW.device))
     logits_PMHW = decoded.logits_BPMHW[0, :, 1:].float()
     logits_PMHW = F.interpolate(logits_PMHW, size=masks_PHW.shape[-2:], mode="bilinear")
     iou_PM = true_iou(logits_PMHW, masks_PHW[:, None].expand_as(logits_PMHW))
