@@ -54,6 +54,8 @@ class ModelConfig:
     trunk: HieraConfig | EfficientNetConfig
     image_size: int = 1024
     """Side of the square network input in pixels, a multiple of 32."""
+    video_size: int = 0
+    """The same while objects are followed through a video, where time is shorter; 0: as for pictures."""
     width: int = 256
     """Channels of image features, prompt tokens and decoder; a multiple of 8 times ``heads``."""
     heads: int = 8
@@ -96,11 +98,12 @@ class ModelConfig:
     """Stability score from which the single mask is trusted."""
 
     def __post_init__(self) -> None:
-        if self.image_size < SIZE_MULTIPLE or self.image_size % SIZE_MULTIPLE:
-            raise InputError(
-                f"image_size must be a positive multiple of {SIZE_MULTIPLE}, not {self.image_size}; "
-                f"try {max(1, round(self.image_size / SIZE_MULTIPLE)) * SIZE_MULTIPLE}"
-            )
+        for name, side in (("image_size", self.image_size), ("video_size", self.video_size)):
+            if side % SIZE_MULTIPLE or side < (SIZE_MULTIPLE if name == "image_size" else 0):
+                raise InputError(
+                    f"{name} must be a positive multiple of {SIZE_MULTIPLE}, not {side}; "
+                    f"try {max(1, round(side / SIZE_MULTIPLE)) * SIZE_MULTIPLE}"
+                )
 
     @property
     def grid(self) -> int:
@@ -113,8 +116,13 @@ class ModelConfig:
         return self.image_size // 4
 
     def at(self, image_size: int) -> ModelConfig:
-        """The same network at another input size."""
-        return replace(self, image_size=image_size)
+        """The same network at another input size, for pictures and videos."""
+        return replace(self, image_size=image_size, video_size=0)
+
+    @property
+    def for_video(self) -> ModelConfig:
+        """The same network at the input size for videos."""
+        return self.at(self.video_size) if self.video_size else self
 
 
 _TRUNKS = {
@@ -131,7 +139,8 @@ _TRUNKS = {
 NANO = ModelConfig(
     name="nano",
     trunk=EfficientNetConfig(),
-    image_size=512,
+    image_size=640,
+    video_size=512,
     width=128,
     decoder_mlp=512,
     memory_width=124,

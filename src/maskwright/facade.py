@@ -47,8 +47,8 @@ def load(
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; the best one here by default.
         dtype: Compute dtype: ``"float32"`` (the default, exact), ``"bfloat16"``, ``"float16"``, or ``"fast"``
             for what suits the device, at a small cost in accuracy (see ``runtime.select``).
-        image_size: Side of the network's input in pixels, a multiple of 32; the model's own by default.
-            Smaller is faster and coarser.
+        image_size: Side of the network's input in pixels, a multiple of 32, for pictures and videos; by
+            default the model's own (nano has two, see ``ModelConfig``). Smaller is faster and coarser.
 
     Raises:
         UnknownModelError: neither a known name nor a file.
@@ -58,8 +58,9 @@ def load(
     choice = choose(device, dtype)
     checkpoint = load_checkpoint(_file_of(name))
     config = checkpoint.config if image_size is None else checkpoint.config.at(image_size)
-    network = place(build(config, checkpoint.state), choice)
-    return MaskModel(Eager(network, choice), image_only=checkpoint.image_only)
+    shapes = dict.fromkeys((config, config.for_video))
+    runtimes = [Eager(place(build(shape, checkpoint.state), choice), choice) for shape in shapes]
+    return MaskModel(runtimes[0], image_only=checkpoint.image_only, video_runtime=runtimes[-1])
 
 
 def models() -> list[str]:
@@ -70,9 +71,13 @@ def models() -> list[str]:
 class MaskModel:
     """A loaded model. Stateless: any number of threads may share one."""
 
-    def __init__(self, runtime: Runtime, *, image_only: bool = False) -> None:
+    def __init__(
+        self, runtime: Runtime, *, image_only: bool = False, video_runtime: Runtime | None = None
+    ) -> None:
         self.runtime = runtime
         """What executes the verbs."""
+        self.video_runtime = video_runtime or runtime
+        """The same at the input size for videos."""
         self.image_only = image_only
         """True for weights whose memory half is untrained: good for pictures, not for video."""
 
@@ -187,7 +192,7 @@ class MaskModel:
             InputError: the weights can only segment pictures.
         """
         self._check_video()
-        return Session(self.runtime, options)
+        return Session(self.video_runtime, options)
 
     def load_session(self, path: str | os.PathLike[str], options: TrackOptions | None = None) -> Session:
         """Continue from a snapshot that ``Session.save`` wrote with this model.
@@ -201,7 +206,7 @@ class MaskModel:
             InputError: no such file, another kind of file, or one of another model or other options.
         """
         self._check_video()
-        return Session.load(path, self.runtime, options)
+        return Session.load(path, self.video_runtime, options)
 
     def track(
         self,
@@ -256,7 +261,7 @@ class MaskModel:
             step=step,
             drop_frames=opened.live if drop_frames is None else drop_frames,
         )
-        return Tracking(session or Session(self.runtime, options), opened, plan)
+        return Tracking(session or Session(self.video_runtime, options), opened, plan)
 
     def _check_video(self) -> None:
         if self.image_only:

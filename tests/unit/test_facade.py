@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,22 @@ class TestLoad:
         masks = model.embed(picture).segment(mw.Points((36, 44)))
         assert masks.logits.shape == (1, 32, 32)
         assert masks.bitmaps.shape == (1, 96, 128)
+
+    def test_another_input_size_for_videos(
+        self, model: MaskModel, tmp_path: Path, picture: np.ndarray
+    ) -> None:
+        path = tmp_path / "two.safetensors"
+        network = model.runtime._network  # type: ignore[attr-defined]
+        save_checkpoint(path, replace(SMALL, image_size=96, video_size=64), network.state_dict())
+        two, prompt = mw.load(path, device="cpu"), mw.Box(76, 30, 112, 80)
+        assert two.embed(picture).segment(prompt).logits.shape == (1, 24, 24)
+        assert two.runtime.fingerprint() == two.video_runtime.fingerprint()
+        with two.session() as session, model.session() as usual:
+            frames = [one.push_prompted(picture, {1: prompt}) for one in (session, usual)]
+        np.testing.assert_array_equal(frames[0].bitmaps, frames[1].bitmaps)
+        one = mw.load(path, device="cpu", image_size=64)
+        assert one.runtime is one.video_runtime
+        assert one.config.image_size == 64
 
     def test_another_dtype(self, model_file: Path, model: MaskModel, picture: np.ndarray) -> None:
         cheap = mw.load(model_file, device="cpu", dtype="bfloat16")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -130,3 +132,7 @@ def test_objects_without_a_mask_get_the_learned_nothing() -> None:
 def test_image_size_must_be_a_multiple_of_32(size: int) -> None:
     with pytest.raises(InputError, match="multiple of 32"):
         NANO.at(size)
+    if size:
+        with pytest.raises(InputError, match="video_size must be a positive multiple of 32"):
+            replace(NANO, video_size=size)
+    assert NANO.for_video == NANO.at(512)

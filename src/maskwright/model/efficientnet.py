@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,6 +17,8 @@ from maskwright.config import EfficientNetConfig
 
 BATCH_NORM_EPS = 1e-3
 STEM_CHANNELS = 32
+MIN_BANDS = 3
+"""Maps that fill no more bands than these are made at once."""
 
 
 class Stage(NamedTuple):
@@ -59,17 +62,24 @@ class ConvNorm(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPS)
         self.activate = activate
 
-    def forward(self, x_NCHW: Tensor) -> Tensor:
+    def forward(self, x_NCHW: Tensor, above_below: tuple[int, int] | None = None) -> Tensor:
+        """``above_below``: rows of zeros to add there, where ``x_NCHW`` is only a band of a map."""
         (kernel, _), (stride, _) = self.conv.kernel_size, self.conv.stride
-        rows, columns = (_missing(side, kernel, stride) for side in x_NCHW.shape[-2:])
-        if rows % 2 or columns % 2:
-            x_NCHW = F.pad(x_NCHW, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
-            rows = columns = 0
+        height, width = x_NCHW.shape[-2:]
+        above, below = above_below or _halves(_missing(height, kernel, stride))
+        left, right = _halves(_missing(width, kernel, stride))
+        if above != below or left != right:
+            x_NCHW = F.pad(x_NCHW, (left, right, above, below))
+            above = left = 0
         # what lies evenly on both sides the convolution adds itself, without a copy of its input
-        padding = (rows // 2, columns // 2)
+        padding = (above, left)
         y_NCHW = F.conv2d(x_NCHW, self.conv.weight, self.conv.bias, stride, padding, groups=self.conv.groups)
         y_NCHW = self.norm(y_NCHW)
-        return F.relu6(y_NCHW) if self.activate else y_NCHW
+        return F.relu6(y_NCHW, inplace=True) if self.activate else y_NCHW
+
+
+def _halves(count: int) -> tuple[int, int]:
+    return count // 2, count - count // 2
 
 
 def _missing(side: int, kernel: int, stride: int) -> int:
@@ -80,6 +90,10 @@ def _missing(side: int, kernel: int, stride: int) -> int:
 class InvertedResidual(nn.Module):
     """Widen, filter every channel by itself, narrow; add the input where shapes allow."""
 
+    band_bytes: int = 0
+    """The widened map is made in bands of rows of about so many bytes, which fit into caches; 0: all at once.
+    The results are the same; only a runtime on a CPU gains by it."""
+
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = inputs * expansion
@@ -89,8 +103,28 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
+        if self.band_bytes and self._wide_row_bytes(x_NCHW) * x_NCHW.shape[2] > MIN_BANDS * self.band_bytes:
+            return self._in_bands(x_NCHW)
         y_NCHW: Tensor = self.project(self.depthwise(self.expand(x_NCHW)))
         return x_NCHW + y_NCHW if self.residual else y_NCHW
+
+    def _wide_row_bytes(self, x_NCHW: Tensor) -> int:
+        return len(x_NCHW) * self.depthwise.conv.in_channels * x_NCHW.shape[3] * x_NCHW.element_size()
+
+    def _in_bands(self, x_NCHW: Tensor) -> Tensor:
+        (kernel, _), (stride, _) = self.depthwise.conv.kernel_size, self.depthwise.conv.stride
+        height = x_NCHW.shape[2]
+        above, _ = _halves(_missing(height, kernel, stride))
+        results = -(-height // stride)
+        step = max(1, self.band_bytes // (self._wide_row_bytes(x_NCHW) * stride))
+        bands = []
+        for start in range(0, results, step):
+            stop = min(start + step, results)
+            top, bottom = start * stride - above, (stop - 1) * stride - above + kernel
+            wide_NCHW = self.expand(x_NCHW[:, :, max(top, 0) : bottom])
+            y_NCHW = self.project(self.depthwise(wide_NCHW, (max(-top, 0), max(bottom - height, 0))))
+            bands.append(x_NCHW[:, :, start:stop] + y_NCHW if self.residual else y_NCHW)
+        return torch.cat(bands, dim=2)
 
 
 class EfficientNet(nn.Module):

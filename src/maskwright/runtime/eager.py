@@ -15,6 +15,7 @@ from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.model.memory_bank import MemoryBank
 from maskwright.model.prompt_encoder import PromptTensors
 from maskwright.model.sam2 import SAM2, Decoded, Slots
+from maskwright.runtime.bands import work_in_bands
 from maskwright.runtime.fold import fold_normalisation
 from maskwright.runtime.protocol import Moment
 from maskwright.runtime.select import Choice
@@ -27,12 +28,14 @@ def place(network: SAM2, choice: Choice) -> SAM2:
     """Put a network where it will run, for inference only.
 
     Convolutional trunks get channels-last weights, which on CPUs are quicker, and lose their normalisations
-    (see ``runtime.fold``).
+    (see ``runtime.fold``); on CPUs they also work in bands that fit the caches.
     """
     network = network.to(choice.device).requires_grad_(False)
     if isinstance(network.config.trunk, EfficientNetConfig):
         fold_normalisation(network)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if choice.device.type == "cpu":
+            work_in_bands(network)
     return network
 
 
@@ -126,7 +129,7 @@ class Eager:
 
     def fingerprint(self) -> str:
         """Tells networks apart by configuration and samples of every weight, not by name or input size."""
-        shape = replace(self.config, name="", image_size=SIZE_MULTIPLE)
+        shape = replace(self.config.at(SIZE_MULTIPLE), name="")
         digest = hashlib.sha256(repr(shape).encode())
         for key, weight in sorted(self._network.state_dict().items()):
             step = max(1, weight.numel() // _SAMPLES)

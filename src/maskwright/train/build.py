@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from maskwright.config import NANO, ModelConfig
 from maskwright.errors import InputError
 from maskwright.train.settings import LoopConfig, overridden, parsed, read_recipe
 from maskwright.train.task import Progress, Task
@@ -178,26 +179,31 @@ def start_model(recipe: Recipe) -> tuple[SAM2, bool]:
     from maskwright.train.finetune import parts_to_train
     from maskwright.weights.load import build, load_checkpoint
 
-    size = int(getattr(recipe.settings, "size", 0))
     if recipe.init == IMAGENET:
-        model, image_only = _from_imagenet(size, recipe.loop.seed), True
+        model, image_only = _from_imagenet(_sized(NANO, recipe), recipe.loop.seed), True
     else:
         found = load_checkpoint(_file(recipe.init))
-        model = build(found.config.at(size) if size else found.config, found.state)
-        image_only = found.image_only
+        model, image_only = build(_sized(found.config, recipe), found.state), found.image_only
     parts_to_train(model, recipe.freeze, recipe.lora)
     return model, image_only
 
 
-def _from_imagenet(size: int, seed: int) -> SAM2:
-    from maskwright.config import NANO
+def _sized(config: ModelConfig, recipe: Recipe) -> ModelConfig:
+    """A network at the input size of a recipe, which is the model's own unless the recipe has one."""
+    size = int(recipe.settings.size)
+    if recipe.task == "clips" and recipe.settings.frames > 1:
+        return config.at(size) if size else config.for_video
+    return replace(config, image_size=size) if size else config
+
+
+def _from_imagenet(config: ModelConfig, seed: int) -> SAM2:
     from maskwright.model.efficientnet import EfficientNet
     from maskwright.model.sam2 import SAM2
     from maskwright.train.imagenet import load_trunk
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = SAM2(NANO.at(size) if size else NANO).eval()
+        model = SAM2(config).eval()
     assert isinstance(model.trunk, EfficientNet)
     load_trunk(model.trunk)
     return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def export_memory(state: Mapping[str, Any], weights: Path, target: Path) -> Path
     averaged[TRUST][-1] += config.given_trust
     memory = {name: value.half() for name, value in averaged.items()}
     notes |= {"memory_steps": str(state["step"]), "memory_minutes": f"{state['elapsed'] / 60:.1f}"}
-    save_checkpoint(target, network_config.at(config.size), {**image, **memory}, notes=notes)
+    save_checkpoint(target, replace(network_config, video_size=config.size), {**image, **memory}, notes=notes)
     if target.stat().st_size > MAX_BYTES:
         raise OutputError(f"{target} has {target.stat().st_size} bytes, more than the {MAX_BYTES} allowed")
     return target

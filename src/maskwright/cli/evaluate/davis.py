@@ -62,7 +62,7 @@ def evaluate_davis(request: DavisRequest) -> None:
         "last_frame_counts": request.full,
     }
     print_line(
-        f"{common.model} at {model.config.image_size} px by {request.follow} "
+        f"{common.model} at {model.config.for_video.image_size} px by {request.follow} "
         f"on {common.data}, each object shown by {request.first_prompt}"
     )
     _print(report)

@@ -76,6 +76,7 @@ class Common:
             "model": self.model,
             "network": model.name,
             "image_size": model.config.image_size,
+            "video_size": model.config.for_video.image_size,
             "device": str(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
             "data": self.root.resolve().name,

@@ -201,7 +201,7 @@ class Run:
             "start": span.start,
             "end": span.end,
             "stride": span.step,
-            "image_size": model.config.image_size,
+            "image_size": model.config.for_video.image_size,
             "dtype": str(model.dtype).removeprefix("torch."),
             "fill": self._options.max_hole_area,
             "no_overlap": self._options.non_overlapping,
