@@ -14,11 +14,13 @@ import maskwright
 from maskwright import errors
 
 PUBLIC = [
+    "AutomaskOptions",
     "Box",
     "CheckpointError",
     "ConfidentPolicy",
     "DownloadError",
     "Embedding",
+    "FoundMasks",
     "Frame",
     "ImageError",
     "InputError",
@@ -35,7 +37,10 @@ PUBLIC = [
     "Policy",
     "Prompt",
     "PromptError",
+    "Search",
+    "SearchStep",
     "Session",
+    "Sieve",
     "SourceError",
     "StateError",
     "TrackOptions",

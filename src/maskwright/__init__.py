@@ -14,6 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maskwright.automask.found import FoundMasks, Sieve
+    from maskwright.automask.options import AutomaskOptions
+    from maskwright.automask.search import Search, SearchStep
     from maskwright.config import ModelConfig
     from maskwright.errors import (
         CheckpointError,
@@ -43,11 +46,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutomaskOptions",
     "Box",
     "CheckpointError",
     "ConfidentPolicy",
     "DownloadError",
     "Embedding",
+    "FoundMasks",
     "Frame",
     "ImageError",
     "InputError",
@@ -64,7 +69,10 @@ __all__ = [
     "Policy",
     "Prompt",
     "PromptError",
+    "Search",
+    "SearchStep",
     "Session",
+    "Sieve",
     "SourceError",
     "StateError",
     "TrackOptions",
@@ -79,6 +87,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "automask.found": ("FoundMasks", "Sieve"),
+    "automask.options": ("AutomaskOptions",),
+    "automask.search": ("Search", "SearchStep"),
     "config": ("ModelConfig",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "facade": ("MaskModel", "load", "models"),

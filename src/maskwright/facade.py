@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from maskwright.automask import places
+from maskwright.automask.found import FoundMasks
+from maskwright.automask.options import AutomaskOptions
+from maskwright.automask.search import Search, SearchStep
 from maskwright.config import ModelConfig
 from maskwright.errors import InputError, PromptError
 from maskwright.io.images import ImageSource, read_image
 from maskwright.io.sources import Corrupt, open_source
 from maskwright.masks import Masks
-from maskwright.model.mask_decoder import ImageFeatures
-from maskwright.pixels.preprocess import preprocess
-from maskwright.pixels.rgb import to_uint8
 from maskwright.runtime.eager import Eager, place
 from maskwright.runtime.protocol import Runtime
 from maskwright.runtime.select import choose
-from maskwright.segmenter import Embedding
+from maskwright.segmenter import Embedding, embed
 from maskwright.track.options import TrackOptions
 from maskwright.track.session import Session
 from maskwright.track.tracker import Direction, Plan, Prompts, Tracking
-from maskwright.types import Box, ImageArray, MaskPrompt, Points, Prompt, PromptLike
+from maskwright.types import Box, MaskPrompt, Points, Prompt, PromptLike
 from maskwright.weights import catalog, fetch
 from maskwright.weights.load import build, load_checkpoint
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "nano"
 """Comes inside the package, so it works offline from the first call."""
@@ -113,7 +117,7 @@ class MaskModel:
         Raises:
             ImageError: it cannot be read as a picture.
         """
-        return self._embed([read_image(image)])[0]
+        return embed(self.runtime, [read_image(image)])[0]
 
     def embed_batch(self, images: Sequence[ImageSource], *, batch_size: int = 4) -> list[Embedding]:
         """Encode several pictures, of any sizes, ``batch_size`` at a time.
@@ -167,6 +171,72 @@ class MaskModel:
                 )
                 results.append(masks)
         return results
+
+    def automask(
+        self,
+        image: ImageSource,
+        preset: str = "balanced",
+        *,
+        options: AutomaskOptions | None = None,
+        progress: Callable[[SearchStep], object] | None = None,
+        **changes: Any,
+    ) -> FoundMasks:
+        """Find every object of a picture, without prompts::
+
+            found = model.automask("truck.jpg")
+            found = model.automask("truck.jpg", "dense", min_score=0.6)
+
+        Args:
+            image: As for :meth:`embed`.
+            preset: ``"fast"``, ``"balanced"`` (the settings of the official generator, or what suits nano) or
+                ``"dense"``.
+            options: Everything that can be chosen, instead of a preset.
+            progress: Is called after each batch of clicks; an exception that it raises ends the search.
+            changes: Fields of :class:`AutomaskOptions` that differ from the preset.
+
+        Returns:
+            The masks, largest first. There may be none; a logged warning then says which filter took them.
+
+        Raises:
+            ImageError: it cannot be read as a picture.
+            InputError: an unknown preset or option, one outside its range, options that contradict each
+                other, or a picture smaller than the grid of clicks.
+        """
+        with self.search(image, preset, options=options, **changes) as search:
+            for step in search:
+                if progress is not None:
+                    progress(step)
+            found = search.result()
+        if not len(found):
+            _log.warning("no masks were found: %s; %s", search.sieve, search.sieve.advice)
+        return found
+
+    def search(
+        self,
+        image: ImageSource,
+        preset: str = "balanced",
+        *,
+        options: AutomaskOptions | None = None,
+        **changes: Any,
+    ) -> Search:
+        """:meth:`automask` step by step, for showing masks as they come, or cancelling::
+
+            with model.search("truck.jpg") as search:
+                for step in search:
+                    print(f"{step.done} of {step.total}, {step.seconds_left:.0f} s left, {len(step.new)} new")
+                    if enough:
+                        break
+            found = search.result()
+
+        Arguments and errors are those of :meth:`automask`.
+        """
+        if options is None:
+            options = AutomaskOptions.preset(preset, model=self.name, **changes)
+        elif changes or preset != "balanced":
+            raise InputError("give either options, or a preset and changes to it, not both")
+        picture = read_image(image)
+        places.check_size((picture.shape[0], picture.shape[1]), options)
+        return Search(self.runtime, picture, options)
 
     def load_embedding(self, path: str | os.PathLike[str]) -> Embedding:
         """Read a file that ``Embedding.save`` wrote with this model.
@@ -274,25 +344,7 @@ class MaskModel:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it must be at least 1")
         for start in range(0, len(images), batch_size):
-            yield self._embed([read_image(image) for image in images[start : start + batch_size]])
-
-    def _embed(self, pictures: Sequence[ImageArray]) -> list[Embedding]:
-        config = self.config
-        pixels_B3HW = torch.stack(
-            [preprocess(one, config.image_size, config.pixel_mean, config.pixel_std) for one in pictures]
-        )
-        batch = self.runtime.without_memory(self.runtime.encode_image(pixels_B3HW))
-        return [
-            Embedding(_picture_of(batch, row), (one.shape[0], one.shape[1]), to_uint8(one), self.runtime)
-            for row, one in enumerate(pictures)
-        ]
-
-
-def _picture_of(batch: ImageFeatures, row: int) -> ImageFeatures:
-    """One picture's features; copied out of a real batch, so that it does not keep the others alive."""
-    if len(batch.low_BCHW) == 1:
-        return batch
-    return ImageFeatures(*(level[row : row + 1].clone() for level in batch.levels))
+            yield embed(self.runtime, [read_image(image) for image in images[start : start + batch_size]])
 
 
 def _objects(entry: PromptLike | Sequence[PromptLike]) -> list[Prompt]:

@@ -19,10 +19,12 @@ from maskwright.errors import InputError, PromptError
 from maskwright.masks import Masks
 from maskwright.model.candidates import best_of_three, take
 from maskwright.model.mask_decoder import ImageFeatures
+from maskwright.pixels.preprocess import preprocess
+from maskwright.pixels.rgb import to_uint8
 from maskwright.runtime.batching import ObjectPrompt, decode_chunks, full_size_chunks, object_prompt
 from maskwright.runtime.protocol import Runtime
 from maskwright.runtime.stored import Kind, read_stored, write_stored
-from maskwright.types import ByteArray, Prompt, PromptLike, Size
+from maskwright.types import ByteArray, ImageArray, Prompt, PromptLike, Size
 
 LOGIT_LIMIT = 32.0
 """Low-resolution logits are returned within this range, as the official predictor does."""
@@ -159,6 +161,26 @@ class Embedding:
                 scores.append(take(decoded.iou_BPM, best_BP)[0])
             object_scores.append(decoded.object_score_BP[0])
         return torch.cat(logits), torch.cat(scores), torch.cat(object_scores)
+
+
+def embed(runtime: Runtime, pictures: Sequence[ImageArray]) -> list[Embedding]:
+    """Encode pictures, of any sizes, as one batch: (h, w, 3) RGB each, uint8 or float32 in 0..1."""
+    config = runtime.config
+    pixels_B3HW = torch.stack(
+        [preprocess(one, config.image_size, config.pixel_mean, config.pixel_std) for one in pictures]
+    )
+    batch = runtime.without_memory(runtime.encode_image(pixels_B3HW))
+    return [
+        Embedding(_picture_of(batch, row), (one.shape[0], one.shape[1]), to_uint8(one), runtime)
+        for row, one in enumerate(pictures)
+    ]
+
+
+def _picture_of(batch: ImageFeatures, row: int) -> ImageFeatures:
+    """One picture's features; copied out of a real batch, so that it does not keep the others alive."""
+    if len(batch.low_BCHW) == 1:
+        return batch
+    return ImageFeatures(*(level[row : row + 1].clone() for level in batch.levels))
 
 
 def _check_cleaning(max_hole_area: float, max_speck_area: float, threshold: float) -> None:

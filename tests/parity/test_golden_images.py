@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden import assert_near, golden_weights
-from maskwright.sam2.base import SAM2Base
-from maskwright.sam2.build_sam import build_sam2
+from golden import assert_near, golden_model, golden_picture
 from maskwright.sam2.sam2_image_predictor import SAM2ImagePredictor
 
 LOGIT_TOLERANCE = 2e-4
@@ -26,21 +24,6 @@ PROMPTS: dict[str, dict[str, Any]] = {
     "box_point": {"box": [200, 150, 700, 600], "point_coords": [[400, 400]], "point_labels": [0]},
     "boxes": {"box": [[200, 150, 700, 600], [10, 20, 300, 400], [500, 100, 1079, 719]]},
 }
-
-
-def golden_picture(h: int, w: int) -> np.ndarray:
-    y, x = np.mgrid[0:h, 0:w].astype(np.float64)
-    red = 127 + 100 * np.sin(x / 37 + y / 91)
-    green = 127 + 100 * np.cos(x / 23 - y / 53) * np.sin(y / 17)
-    blue = ((x // 64 + y // 48) % 2) * 180 + 40 * np.sin((x * y) / 9000)
-    return np.clip(np.stack([red, green, blue], -1), 0, 255).astype(np.uint8)
-
-
-def golden_model(size: str) -> SAM2Base:
-    model = build_sam2(f"configs/sam2.1/sam2.1_hiera_{size}.yaml", device="cpu")
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    model.load_state_dict(golden_weights(shapes))
-    return model
 
 
 @pytest.fixture(params=["t", "s", "b+", "l"], scope="module")

@@ -526,8 +526,8 @@ def test_scripts_run_unchanged(tmp_path: Path) -> None:
     result = run("scripts/script.py", "--size", "3", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [
-        "sam2.modeling is not yet available in maskwright, which offers sam2.build_sam, "
-        "sam2.sam2_image_predictor, sam2.sam2_video_predictor",
+        "sam2.modeling is not yet available in maskwright, which offers sam2.automatic_mask_generator, "
+        "sam2.build_sam, sam2.sam2_image_predictor, sam2.sam2_video_predictor",
         "maskwright.sam2 (3, 20, 30) ['--size', '3'] a module beside the script",
     ]
 

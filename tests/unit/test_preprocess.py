@@ -89,3 +89,11 @@ def test_the_caller_keeps_the_picture():
 def test_one_pixel_fills_the_input():
     pixels = preprocess(np.full((1, 1, 3), 255, np.uint8), 32, *NEUTRAL)
     assert torch.equal(pixels, torch.ones(3, 32, 32))
+
+
+def test_bands_of_rows_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [preprocess(busy_picture(), size, *NEUTRAL) for size in (32, 41, 67, 96)]
+    for most in (1, 300, 67 * 40):
+        monkeypatch.setattr("maskwright.pixels.preprocess.BAND_PIXELS", most)
+        for wanted in whole:
+            assert torch.equal(preprocess(busy_picture(), wanted.shape[-1], *NEUTRAL), wanted)

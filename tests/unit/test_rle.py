@@ -74,3 +74,28 @@ def test_bytes_and_plain_run_lengths_are_read():
 def test_refused(codes, words):
     with pytest.raises(InputError, match=words):
         rle.decode(codes)
+
+
+def spans_of(bitmap):
+    """Column, first row and the row after the last, of each span."""
+    framed = np.pad(bitmap.T, ((0, 0), (1, 1)))
+    column, row = np.nonzero(framed[:, 1:] != framed[:, :-1])
+    return np.stack((column[::2], row[::2], row[1::2]))
+
+
+@pytest.mark.parametrize("density", [0, 0.02, 0.5, 0.98, 1])
+def test_runs_made_of_spans_are_those_of_coco(density):
+    bitmaps = np.random.default_rng(2).random((4, 31, 17)) < density
+    bitmaps[0, 0] = bitmaps[0, -1] = True  # so that spans go on in the next column
+    for bitmap, code in zip(bitmaps, rle.encode(bitmaps), strict=True):
+        runs = rle.run_lengths(spans_of(bitmap), (31, 17))
+        assert rle.compress(runs, (31, 17)) == code
+        assert np.array_equal(rle.bitmap(runs, (31, 17)), bitmap)
+        assert (runs[1:] > 0).all()
+
+
+def test_some_columns():
+    bitmap = np.random.default_rng(3).random((9, 20)) < 0.4
+    runs = rle.run_lengths(spans_of(bitmap), (9, 20))
+    for first, last in ((0, 20), (3, 4), (7, 19), (5, 5)):
+        assert np.array_equal(rle.columns(runs, (9, 20), first, last), bitmap[:, first:last])

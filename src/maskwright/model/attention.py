@@ -37,7 +37,7 @@ class Attention(nn.Module):
         rotary: tuple[Tensor, Tensor] | None = None,
         num_placeless: int = 0,
     ) -> Tensor:
-        """Attend from queries to keys; queries with N = 1 are asked of each of the N key sets.
+        """Attend from queries to keys; where one side has N = 1, it serves all N of the other.
 
         ``mask``: boolean, broadcastable to (N, heads, queries, keys), True where a key may be seen.
         ``rotary``: cosines and sines of the picture's token grid (``position.rotary_table``). Keys may be
@@ -49,7 +49,8 @@ class Attention(nn.Module):
             q_NHTD = rotate(q_NHTD, *rotary)
             k_NHTD = _rotate_frames(k_NHTD, rotary, num_placeless)
         v_NHTD = self._split(self.value(value_NTC))
-        q_NHTD = q_NHTD.expand(len(k_NHTD), -1, -1, -1)
+        num = max(len(q_NHTD), len(k_NHTD))
+        q_NHTD, k_NHTD, v_NHTD = (x_NHTD.expand(num, -1, -1, -1) for x_NHTD in (q_NHTD, k_NHTD, v_NHTD))
         mixed_NHTD = F.scaled_dot_product_attention(q_NHTD, k_NHTD, v_NHTD, attn_mask=mask)
         out: Tensor = self.out(mixed_NHTD.transpose(1, 2).flatten(2))
         return out

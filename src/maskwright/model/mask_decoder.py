@@ -88,6 +88,8 @@ class MaskDecoder(nn.Module):
         tokens_NTC = torch.cat((own_TC.expand(num, -1, -1), prompts.tokens_NTC), dim=1)
         visible_NT = F.pad(prompts.visible_NT, (len(own_TC), 0), value=True)
         low_NCHW = self.fusion(_plus(prompts.dense_NCHW, features.low_BCHW))
+        if 1 < len(low_NCHW) < num:
+            low_NCHW = low_NCHW.repeat_interleave(num // len(low_NCHW), dim=0)
         height, width = low_NCHW.shape[-2:]
         place_NIC = place_CHW.flatten(1).T[None]
         tokens_NTC, image_NIC = self.transformer(
@@ -111,5 +113,10 @@ class MaskDecoder(nn.Module):
 
 
 def _plus(own_NCHW: Tensor, shared_BCHW: Tensor) -> Tensor:
-    """Each object's map and its picture's, which equal, consecutive shares of the objects have in common."""
+    """Each object's map and its picture's, which equal, consecutive shares of the objects have in common.
+
+    A single map stands for all objects; the sum is then the same for all objects of a picture, and B maps.
+    """
+    if len(own_NCHW) == 1:
+        return own_NCHW + shared_BCHW
     return (own_NCHW.unflatten(0, (len(shared_BCHW), -1)) + shared_BCHW[:, None]).flatten(0, 1)

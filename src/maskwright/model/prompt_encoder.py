@@ -51,7 +51,7 @@ class EncodedPrompts(NamedTuple):
     visible_NT: Tensor
     """False for tokens that are padding of ours."""
     dense_NCHW: Tensor
-    """Added to the stride-16 features."""
+    """Added to the stride-16 features; N = 1 where it is the same for all objects."""
     detail_NCHW: Tensor | None
     """Added to the stride-4 features (nano), or None."""
 
@@ -88,7 +88,7 @@ class PromptEncoder(nn.Module):
             dense_NCHW = self._downscale(drawing_NCHW)
             detail_NCHW = self.detail(drawing_NCHW)
         else:
-            dense_NCHW = self._dense(masks_N1HW, given_N, len(labels_NK))
+            dense_NCHW = self._dense(masks_N1HW, given_N)
         return EncodedPrompts(tokens_NTC, labels_NK != PADDING, dense_NCHW, detail_NCHW)
 
     def mask_change(self, logits_NHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,9 +107,9 @@ class PromptEncoder(nn.Module):
         placed_NKC = self.position(points_NK2 / self.image_size) * (labels_NK >= 0)[..., None]
         return placed_NKC + table_LC[(labels_NK + 1).clamp(min=0)]
 
-    def _dense(self, masks_N1HW: Tensor | None, given_N: Tensor | None, num: int) -> Tensor:
+    def _dense(self, masks_N1HW: Tensor | None, given_N: Tensor | None) -> Tensor:
         grid = self.image_size // 16
-        none_NCHW = self.no_mask.view(1, -1, 1, 1).expand(num, -1, grid, grid)
+        none_NCHW = self.no_mask.view(1, -1, 1, 1).expand(1, -1, grid, grid)
         if masks_N1HW is None:
             return none_NCHW
         dense_NCHW = self._downscale(masks_N1HW)

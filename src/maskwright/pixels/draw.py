@@ -58,9 +58,7 @@ def overlay(
     areas = np.count_nonzero(bitmaps, axis=(1, 2))
     for index in np.argsort(-areas, kind="stable"):
         if areas[index]:
-            covered = bitmaps[index]
-            canvas[covered] = picture[covered]  # so that the tints of overlapping objects do not mix
-            _paint(canvas, covered, shades[index], alpha, width)
+            paint(canvas, picture, bitmaps[index], shades[index], alpha, width)
     for prompt, shade in zip(prompts, shades, strict=False):
         _mark(canvas, Prompt.of(prompt), shade, width)
     return canvas
@@ -71,12 +69,25 @@ def line_width(h: int, w: int) -> float:
     return min(max(0.0018 * max(h, w), 1.5), 16.0)
 
 
-def _paint(canvas: ByteArray, bitmap: BoolArray, shade: Colour, alpha: float, width: float) -> None:
-    """Tint and outline one object in place; only the part of the picture around it is touched."""
+def margin_of(width: float) -> int:
+    """Pixels around an object that an outline of this width may touch."""
+    return math.ceil(4 * 0.75 * width + width) + 1
+
+
+def paint(
+    canvas: ByteArray, picture: ByteArray, bitmap: BoolArray, shade: Colour, alpha: float, width: float
+) -> None:
+    """Tint and outline one object in place; only the part of the canvas around it is touched.
+
+    What was painted there before is taken back to the picture, so that the tints of overlapping objects do
+    not mix. All three arrays are of one size: the picture's, or that of a window around the object with
+    :func:`margin_of` the width to spare.
+    """
     from scipy import ndimage
 
+    canvas[bitmap] = picture[bitmap]
     sigma = 0.75 * width
-    margin = math.ceil(4 * sigma + width) + 1
+    margin = margin_of(width)
     x0, y0, x1, y1 = boxes_of(bitmap).astype(int).tolist()
     part = np.s_[max(0, y0 - margin) : y1 + margin, max(0, x0 - margin) : x1 + margin]
     inside = bitmap[part].astype(np.float32)

@@ -7,12 +7,16 @@ warns on every call, and it hardly checks what it is given.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 
 from maskwright.errors import InputError
-from maskwright.types import BoolArray
+from maskwright.types import BoolArray, IntArray, Size
+
+RunLengths: TypeAlias = npt.NDArray[np.int32] | IntArray
+"""One bitmap as (R,) lengths of runs down the columns: pixels not set, pixels set, and so on in turn."""
 
 
 class Rle(TypedDict):
@@ -47,6 +51,47 @@ def decode(codes: Sequence[Mapping[str, Any]]) -> BoolArray:
     return np.ascontiguousarray(np.stack([_decode(code) for code in codes]))
 
 
+def run_lengths(spans: IntArray, size_hw: Size) -> RunLengths:
+    """Run lengths of a bitmap that is known by its spans.
+
+    Args:
+        spans: (3, S): column, first row and the row after the last of each span, from the top down and column
+            by column.
+        size_hw: Height and width of the bitmap.
+    """
+    h, w = size_hw
+    begins, ends = spans[0] * h + spans[1], spans[0] * h + spans[2]
+    if len(begins):
+        apart = begins[1:] != ends[:-1]  # a span that ends a column may go on in the next one
+        begins, ends = begins[np.append(True, apart)], ends[np.append(apart, True)]
+    edges = np.stack((begins, ends), axis=1).ravel()
+    if not len(edges) or edges[-1] < h * w:
+        edges = np.append(edges, h * w)
+    return np.diff(edges, prepend=0).astype(np.int32)
+
+
+def compress(runs: RunLengths, size_hw: Size) -> Rle:
+    """Run lengths in COCO's text code."""
+    from pycocotools import mask as coco
+
+    size = [int(side) for side in size_hw]
+    code = coco.frPyObjects({"size": size, "counts": runs.tolist()}, *size)
+    return Rle(size=size, counts=code["counts"].decode("ascii"))
+
+
+def bitmap(runs: RunLengths, size_hw: Size) -> BoolArray:
+    """(h, w) bool, columns contiguous in memory."""
+    h, w = size_hw
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(w, h).T
+
+
+def columns(runs: RunLengths, size_hw: Size, first: int, last: int) -> BoolArray:
+    """The columns from ``first`` up to, not including, ``last`` of the bitmap: (h, last - first) bool."""
+    h = size_hw[0]
+    edges = np.clip(np.cumsum(runs, dtype=np.int64), first * h, last * h)
+    return bitmap(np.diff(edges, prepend=first * h), (h, last - first))
+
+
 def _decode(code: Mapping[str, Any]) -> BoolArray:
     try:
         h, w = (int(side) for side in code["size"])
@@ -56,8 +101,7 @@ def _decode(code: Mapping[str, Any]) -> BoolArray:
         raise InputError(f"not a COCO RLE of size {code.get('size')}: {error!r}") from error
     if min(h, w, 0, *runs) < 0 or sum(runs) != h * w:
         raise InputError(f"not a COCO RLE of size {[h, w]}: its runs do not add up to {h * w} pixels")
-    values = np.arange(len(runs)) % 2 == 1
-    return np.repeat(values, runs).reshape(w, h).T
+    return bitmap(np.asarray(runs, np.int64), (h, w))
 
 
 def _runs(counts: str | bytes) -> list[int]:

@@ -20,7 +20,7 @@ from maskwright.errors import StateError
 
 __all__ = ["install"]
 
-MODULES = ("build_sam", "sam2_image_predictor", "sam2_video_predictor")
+MODULES = ("automatic_mask_generator", "build_sam", "sam2_image_predictor", "sam2_video_predictor")
 """Modules of the official package that are offered."""
 
 

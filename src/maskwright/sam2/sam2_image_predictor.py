@@ -70,7 +70,7 @@ class SAM2ImagePredictor:
             ImageError: neither of the two, or an unusable one.
         """
         self.reset_predictor()
-        self._embeddings = [self._native().embed(_array(image))]
+        self._embeddings = [self.native().embed(_array(image))]
 
     def set_image_batch(self, image_list: list[npt.NDArray[Any]]) -> None:
         """Encode several pictures together, for ``predict_batch``."""
@@ -79,7 +79,7 @@ class SAM2ImagePredictor:
             raise ImageError(
                 f"set_image_batch takes a list of arrays (h, w, 3), not a {type(image_list).__name__}"
             )
-        self._embeddings = self._native().embed_batch([_array(image) for image in image_list])
+        self._embeddings = self.native().embed_batch([_array(image) for image in image_list])
         self._is_batch = True
 
     def predict(
@@ -176,7 +176,8 @@ class SAM2ImagePredictor:
     def _is_image_set(self) -> bool:
         return bool(self._embeddings)
 
-    def _native(self) -> MaskModel:
+    def native(self) -> MaskModel:
+        """The model behind the native API."""
         return self.model.native() if isinstance(self.model, SAM2Base) else self.model
 
     def _predict(
@@ -205,13 +206,15 @@ class SAM2ImagePredictor:
         logits, iou = decoded.logits_BPMHW, decoded.iou_BPM
         if multimask_output:
             return logits[0, :, 1:], iou[0, :, 1:]
-        if not self._dynamic():
+        if not self.dynamic:
             return logits[0, :, :1], iou[0, :, :1]
-        config = self._native().config
+        config = self.native().config
         index_BP = stable_single(logits, iou, config.stability_delta, config.stability_threshold)
         return take(logits, index_BP)[0, :, None], take(iou, index_BP)[0, :, None]
 
-    def _dynamic(self) -> bool:
+    @property
+    def dynamic(self) -> bool:
+        """Whether the best of three masks steps in where the single one is unstable."""
         if isinstance(self.model, SAM2Base):
             return self.model.dynamic_multimask_via_stability and not self.model.training
         return True
