@@ -15,6 +15,7 @@ from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.model.memory_bank import MemoryBank
 from maskwright.model.prompt_encoder import PromptTensors
 from maskwright.model.sam2 import SAM2, Decoded, Slots
+from maskwright.runtime.absorb import absorb_decoder
 from maskwright.runtime.bands import work_in_bands
 from maskwright.runtime.fold import fold_normalisation
 from maskwright.runtime.protocol import Moment
@@ -28,9 +29,12 @@ def place(network: SAM2, choice: Choice) -> SAM2:
     """Put a network where it will run, for inference only.
 
     Convolutional trunks get channels-last weights, which on CPUs are quicker, and lose their normalisations
-    (see ``runtime.fold``); on CPUs they also work in bands that fit the caches.
+    (see ``runtime.fold``); on CPUs they also work in bands that fit the caches, and decoders as in
+    ``runtime.absorb``.
     """
     network = network.to(choice.device).requires_grad_(False)
+    if choice.device.type == "cpu":
+        absorb_decoder(network)
     if isinstance(network.config.trunk, EfficientNetConfig):
         fold_normalisation(network)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
