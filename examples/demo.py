@@ -1,5 +1,6 @@
-"""What `make demo` runs, without the network: the bundled model cuts objects out of three photographs and
-follows one of them through a short video, which is made on the spot by moving over the photograph.
+"""What `make demo` runs, without the network: the bundled model cuts objects out of three photographs, finds
+what there is in one of them by itself, and follows an object through a short video, which is made on the spot
+by moving over a photograph.
 
 The photographs come with scikit-image (pip install "maskwright[demo]").
 """
@@ -37,6 +38,9 @@ SCENES = {
 TIDY = 60
 """Holes and specks up to this many cells of the network's mask grid are mended."""
 
+EVERYTHING = "coffee"
+"""The photograph in which everything is looked for."""
+
 FILM = "coffee"
 """The photograph that the video is made of."""
 CUP = mw.Box(168, 10, 410, 310)
@@ -56,6 +60,15 @@ def photograph(name: str) -> Path:
         sys.exit('the demo needs scikit-image for its photographs: pip install "maskwright[demo]"')
     folder = Path(skimage.__file__).parent / "data"
     return next(folder.glob(f"{name}.*"))
+
+
+def find_everything(model: mw.MaskModel, path: Path) -> None:
+    """Look for every object of a photograph, without pointing at any, and draw what is found."""
+    started = time.perf_counter()
+    found = model.automask(photograph(EVERYTHING), "fast", max_hole_area=TIDY, max_speck_area=TIDY)
+    seconds = time.perf_counter() - started
+    found.save_overlay(path)
+    print(f"\n{EVERYTHING}, everything: {len(found)} parts found in {seconds:.1f} s, without a prompt")
 
 
 def camera(number: int) -> tuple[float, float, float]:
@@ -143,10 +156,13 @@ def main() -> None:
         )
         for label, score, area in zip(wanted, masks.scores, masks.areas, strict=True):
             print(f"  {label:26} predicted IoU {score:.2f}, {area:6d} pixels")
+    everything = OUTPUT / f"{EVERYTHING}-everything.png"
+    find_everything(model, everything)
     follow(model)
     print(f"\nNow look at the pictures in {OUTPUT.resolve()}:")
     for name in SCENES:
         print(f"  {OUTPUT / name}.png   and one mask per object in {OUTPUT / name}/")
+    print(f"  {everything}   with all that was found without a prompt")
     print(f"  {OUTPUT / 'film-tracked.mp4'}   and six of its frames in {OUTPUT / 'film-tracked.png'}")
 
 

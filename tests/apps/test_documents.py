@@ -37,7 +37,8 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def astronaut(tmp_path: Path) -> Path:
-    """The photograph that the README's coordinates are made for, and a short film of it, ``street.mp4``."""
+    """The photograph that the README's coordinates are made for, a short film of it, ``street.mp4``, and a
+    folder with a small copy, ``photos``."""
     skimage = pytest.importorskip("skimage")
     photo = tmp_path / "photo.jpg"
     photo.write_bytes((Path(skimage.__file__).parent / "data/astronaut.png").read_bytes())
@@ -49,6 +50,8 @@ def astronaut(tmp_path: Path) -> Path:
             view = picture.convert("RGB").resize((640, 600), box=part)
             film.mux(stream.encode(av.VideoFrame.from_image(view)))
         film.mux(stream.encode(None))
+        (tmp_path / "photos").mkdir()
+        picture.resize((96, 96)).save(tmp_path / "photos/small.png")
     return photo
 
 
@@ -91,3 +94,7 @@ def test_demo_runs(
         assert f"{name}.png" in printed
         assert (tmp_path / "demo-output" / f"{name}.png").stat().st_size > 10_000
         assert len(list((tmp_path / "demo-output" / name).iterdir())) >= 1
+    (parts,) = re.findall(r"coffee, everything: (\d+) parts found", printed)
+    assert int(parts) > 5
+    with Image.open(tmp_path / "demo-output/coffee-everything.png") as everything:
+        assert everything.size == (600, 400)

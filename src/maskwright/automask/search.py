@@ -90,6 +90,11 @@ class Search(Iterator[SearchStep]):
         return SearchStep(self._done, self._total, self._seconds, new)
 
     @property
+    def total(self) -> int:
+        """Clicks in all."""
+        return self._total
+
+    @property
     def sieve(self) -> Sieve:
         """How many masks each filter took out so far."""
         return self._reckoned()[1]

@@ -9,6 +9,16 @@ from typing import Annotated
 
 import typer
 
+from maskwright.cli.auto.options import (
+    Auto,
+    CropLayers,
+    MaxOverlap,
+    MinScore,
+    MinStability,
+    Overwrite,
+    PointsPerSide,
+    Preset,
+)
 from maskwright.cli.evaluate import commands as evaluation
 from maskwright.cli.options import Device, Dtype, ImageSize, Model
 from maskwright.errors import MaskwrightError
@@ -101,7 +111,11 @@ def _common(
 def segment(
     photo: Annotated[
         Path,
-        typer.Argument(metavar="PHOTO", help="The picture: JPEG, PNG, WebP, TIFF ...", show_default=False),
+        typer.Argument(
+            metavar="PHOTO",
+            help="The picture: JPEG, PNG, WebP, TIFF ...; with --auto also a folder or 'pattern*.jpg'.",
+            show_default=False,
+        ),
     ],
     point: Annotated[
         list[str] | None,
@@ -126,30 +140,75 @@ def segment(
         bool, typer.Option("--multimask", help="Keep all three candidates per object.")
     ] = False,
     clean: Annotated[
-        float,
+        float | None,
         typer.Option(
             metavar="CELLS",
             help="Fill holes and remove specks up to this many cells of the network's mask grid.",
+            show_default="0; with --auto the preset's",
         ),
-    ] = 0,
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out", "-o", metavar="DIR", help="Folder for the results.", show_default="PHOTO-masks"
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results instead of a table.")] = False,
+    auto: Auto = False,
+    preset: Preset = None,
+    points_per_side: PointsPerSide = None,
+    min_score: MinScore = None,
+    min_stability: MinStability = None,
+    max_overlap: MaxOverlap = None,
+    crop_layers: CropLayers = None,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Cut objects out of a photograph.
+    """Cut objects out of a photograph, or find everything in it, or in a folder of them.
 
     Every --box is one object; clicks alone are one object together; clicks and one box are one object
     with both. For several objects with clicks, number them:
     --point 1:80,90 --point 2:300,120 --box 2:250,60,390,200.
 
     Writes a PNG mask per object, overlay.png and results.json (COCO run-length masks).
+
+    With --auto and a folder, writes NAME.json, NAME.png and NAME-overlay.jpg for each
+    picture; a run that was ended by whatever goes on when it is started again.
     """
+    from maskwright.cli.auto.request import Request as Everything
+    from maskwright.cli.auto.request import Settings, check_together, find_masks
     from maskwright.cli.segment import Request, segment_photo
 
+    settings = Settings(
+        preset=preset,
+        points_per_side=points_per_side,
+        min_score=min_score,
+        min_stability=min_stability,
+        max_overlap=max_overlap,
+        crop_layers=crop_layers,
+    )
+    check_together(
+        auto=auto,
+        prompting=["--point"] * bool(point) + ["--box"] * bool(box) + ["--multimask"] * multimask,
+        searching=settings.as_options() + ["--overwrite"] * overwrite,
+    )
+    if auto:
+        finished = find_masks(
+            Everything(
+                source=photo,
+                settings=settings,
+                clean=clean,
+                model=model,
+                device=device,
+                dtype=dtype,
+                image_size=image_size,
+                out=out,
+                overwrite=overwrite,
+                as_json=as_json,
+            )
+        )
+        if not finished:
+            raise _Stopped
+        return
     segment_photo(
         Request(
             photo=photo,
@@ -160,7 +219,7 @@ def segment(
             dtype=dtype,
             image_size=image_size,
             multimask=multimask,
-            clean=clean,
+            clean=clean or 0,
             out=out,
             as_json=as_json,
         )

@@ -86,6 +86,8 @@ class Stage:
         self.what = what
         self.total = total
         self.done = done
+        self.part = 0.0
+        """Share of the frame at hand that is done, 0..1, where one takes long enough to tell."""
         self.unit = unit
         self._begun_with = done
         self._started = time.monotonic()
@@ -93,6 +95,7 @@ class Stage:
     def advance(self, note: str = "") -> None:
         """One frame more; ``note`` is shown behind the figures."""
         self.done += 1
+        self.part = 0.0
         self.show(note)
 
     def show(self, note: str) -> None:
@@ -101,14 +104,24 @@ class Stage:
     @property
     def rate(self) -> float:
         """Frames per second since the start of this stage."""
-        return (self.done - self._begun_with) / max(time.monotonic() - self._started, 1e-9)
+        return self._done_here / max(time.monotonic() - self._started, 1e-9)
+
+    @property
+    def speed(self) -> str:
+        """The rate in words, per minute where it is slow."""
+        slow = self.rate < 0.1
+        return f"{60 * self.rate if slow else self.rate:.1f} {self.unit}s/{'min' if slow else 's'}"
 
     @property
     def left(self) -> float | None:
         """Seconds left, if the end is known."""
-        if self.total is None or self.done == self._begun_with:
+        if self.total is None or not self._done_here:
             return None
-        return max(self.total - self.done, 0) / self.rate
+        return max(self.total - self.done - self.part, 0) / self.rate
+
+    @property
+    def _done_here(self) -> float:
+        return self.done + self.part - self._begun_with
 
 
 class _Bar(Stage):
@@ -119,8 +132,7 @@ class _Bar(Stage):
         self._progress, self._task = progress, task
 
     def show(self, note: str) -> None:
-        rate = f"{self.rate:.1f} {self.unit}s/s"
-        self._progress.update(self._task, completed=self.done, rate=rate, note=note)
+        self._progress.update(self._task, completed=self.done + self.part, rate=self.speed, note=note)
 
 
 class _Plain(Stage):
@@ -136,10 +148,7 @@ class _Plain(Stage):
         self._shown = now
         of = "" if self.total is None else f" of {self.total}"
         left = "" if self.left is None else f", {_clock(self.left)} left"
-        self._watch.say(
-            f"{self.what}: {self.unit} {self.done}{of}, {self.rate:.1f} {self.unit}s/s{left}"
-            f"{note and f', {note}'}"
-        )
+        self._watch.say(f"{self.what}: {self.unit} {self.done}{of}, {self.speed}{left}{note and f', {note}'}")
 
 
 class _Lines(logging.Handler):
@@ -165,6 +174,7 @@ def _bar(console: Console) -> Progress:
         TextColumn("{task.fields[note]}"),
         console=console,
         expand=True,
+        speed_estimate_period=3600,  # seconds; one step may take minutes, and of quick ones 1000 are kept
     )
 
 

@@ -30,7 +30,10 @@ def group(points: Sequence[str], boxes: Sequence[str]) -> dict[int, Prompt]:
     given = [*clicks, *frames]
     numbers = [number for number, _ in given]
     if not numbers:
-        raise PromptError("no prompt: say what to cut out with --point X,Y or --box X0,Y0,X1,Y1")
+        raise PromptError(
+            "no prompt: say what to cut out with --point X,Y or --box X0,Y0,X1,Y1, "
+            "or find everything with --auto"
+        )
     if None not in numbers:
         return _numbered(given)
     if any(number is not None for number in numbers):

@@ -6,13 +6,11 @@ Cheap checks come first: prompts, output folder and picture are judged before a 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from maskwright.cli.staging import staged
 
 if TYPE_CHECKING:
     from maskwright.masks import Masks
@@ -49,10 +47,15 @@ def segment_photo(request: Request) -> None:
             half-written.
     """
     from maskwright.cli.prompts import group
+    from maskwright.errors import ImageError
     from maskwright.io.files import writable_folder
     from maskwright.io.images import read_image
 
     prompts = group(request.points, request.boxes)
+    if request.photo.is_dir():
+        raise ImageError(
+            f"{request.photo} is a folder; give one picture in it, or --auto for everything in all of them"
+        )
     picture = read_image(request.photo)
     for prompt in prompts.values():
         prompt.check_inside((picture.shape[0], picture.shape[1]))
@@ -87,7 +90,7 @@ def _write(folder: Path, request: Request, masks: Masks, prompts: dict[int, Prom
         for number in prompts
         for letter in ("abc" if request.multimask else [""])
     ]
-    with _staged(folder) as stage:
+    with staged(folder) as stage:
         for written, name in zip(masks.save(stage / "masks"), names, strict=True):
             written.rename(stage / name)
         (stage / "masks").rmdir()
@@ -95,22 +98,6 @@ def _write(folder: Path, request: Request, masks: Masks, prompts: dict[int, Prom
         report = _report(request, masks, list(prompts), names)
         (stage / "results.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return report
-
-
-@contextmanager
-def _staged(folder: Path) -> Iterator[Path]:
-    """A hidden folder whose files move to ``folder`` when all of them are complete; else none does."""
-    from maskwright.io.files import output_error
-
-    stage = Path(tempfile.mkdtemp(prefix=".maskwright-", dir=folder))
-    try:
-        yield stage
-        for path in sorted(stage.iterdir()):
-            path.replace(folder / path.name)
-    except OSError as error:
-        raise output_error(folder, error) from error
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _report(request: Request, masks: Masks, numbers: list[int], names: list[str]) -> dict[str, Any]:

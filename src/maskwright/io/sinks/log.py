@@ -7,16 +7,15 @@ it out and :meth:`FrameLog.resume` cuts it off.
 
 from __future__ import annotations
 
-import errno
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from maskwright.errors import InputError, OutputError
+from maskwright.errors import InputError
 from maskwright.frames import TrackedFrame
-from maskwright.io.files import checked_target, output_error
+from maskwright.io.files import checked_target
+from maskwright.io.sinks.lines import LineFile
 from maskwright.io.sinks.protocol import Sink, check_open
 from maskwright.io.sinks.records import (
     BrokenRecord,
@@ -29,7 +28,6 @@ from maskwright.io.sinks.records import (
     parse_index,
 )
 
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _LONGEST_HEADER = 1 << 26
 """Bytes; a first line that goes on longer is taken for another kind of file."""
 
@@ -53,7 +51,6 @@ class FrameLog(Sink):
     """Numbers of the frames that were in the log when it was opened."""
     last: int | None
     """Number of the last of them, in the order of lines; None in a new log."""
-    _descriptor: int | None
 
     def __init__(
         self,
@@ -64,10 +61,10 @@ class FrameLog(Sink):
         sync_seconds: float | None = 5.0,
     ) -> None:
         line = header_line(header)
-        self._open(checked_target(path, overwrite=overwrite), path, sync_seconds, exclusive=not overwrite)
+        self._open(path, sync_seconds, new=not overwrite)
         try:
-            self._cut(0)
-            self._append(line)
+            self._lines.cut(0)
+            self._lines.append(line)
         except BaseException:
             self.abandon()
             raise
@@ -88,13 +85,13 @@ class FrameLog(Sink):
         """
         line = header_line(header)
         log = cls.__new__(cls)
-        log._open(checked_target(path, overwrite=True), path, sync_seconds, exclusive=False)
+        file = log._open(path, sync_seconds, new=False)
         try:
-            size, done, log.last = _survey(log._file, header, line)
+            size, done, log.last = _survey(file, header, line)
             log.done = frozenset(done)
-            log._cut(size)
+            log._lines.cut(size)
             if not size:
-                log._append(line)
+                log._lines.append(line)
         except BaseException:
             log.abandon()
             raise
@@ -107,69 +104,24 @@ class FrameLog(Sink):
             OutputError: the disk is full, or the like; the log ends with the frame before.
             StateError: the log is closed.
         """
-        check_open(self._descriptor is None, self._path)
-        self._append(frame_line(frame))
+        check_open(self._lines.closed, self._path)
+        self._lines.append(frame_line(frame))
 
     def close(self) -> None:
         """Wait for the disk and close the file."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            try:
-                os.fsync(descriptor)
-            except OSError as error:
-                raise output_error(self._path, error) from error
-            finally:
-                os.close(descriptor)
+        self._lines.close()
 
     def abandon(self) -> None:
         """Close the file as it is: every frame is in it already."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        self._lines.abandon()
 
-    def _open(
-        self, file: Path, path: str | os.PathLike[str], sync_seconds: float | None, *, exclusive: bool
-    ) -> None:
+    def _open(self, path: str | os.PathLike[str], sync_seconds: float | None, *, new: bool) -> Path:
+        """Take hold of the file; what is in it stays for now."""
         self.done, self.last = frozenset(), None
-        self._file = file
         self._path = path
-        self._sync_seconds = sync_seconds
-        self._synced = time.monotonic()
-        self._size = 0
-        self._descriptor = None
-        try:
-            self._descriptor = os.open(file, _FLAGS | (os.O_EXCL if exclusive else 0), 0o666)
-            _lock(self._descriptor, path)
-        except OSError as error:
-            if isinstance(error, OutputError):
-                self.abandon()
-                raise
-            raise output_error(path, error) from error
-
-    def _append(self, line: bytes) -> None:
-        """Write a whole line, or nothing: what a full disk left of it is cut off again."""
-        descriptor = self._descriptor
-        assert descriptor is not None
-        try:
-            rest = memoryview(line)
-            while rest:  # the second round only tells why the first one fell short
-                rest = rest[os.write(descriptor, rest) :]
-            self._size += len(line)
-            now = time.monotonic()
-            if self._sync_seconds is not None and now - self._synced >= self._sync_seconds:
-                os.fsync(descriptor)
-                self._synced = now
-        except OSError as error:
-            self._cut(self._size)
-            raise output_error(self._path, error) from error
-
-    def _cut(self, size: int) -> None:
-        assert self._descriptor is not None
-        try:
-            os.ftruncate(self._descriptor, size)
-        except OSError as error:
-            raise output_error(self._path, error) from error
-        self._size = size
+        file = checked_target(path, overwrite=not new)
+        self._lines = LineFile(file, path, sync_seconds=sync_seconds, exclusive=new)
+        return file
 
 
 def read_log(path: str | os.PathLike[str]) -> tuple[LogHeader, Iterator[TrackedFrame]]:
@@ -246,18 +198,3 @@ def _parsed_header(path: str | os.PathLike[str], line: bytes) -> LogHeader:
 
 def _damaged(path: str | os.PathLike[str], number: int, error: BrokenRecord) -> InputError:
     return InputError(f"line {number} of the log {os.fspath(path)} is damaged: {error}")
-
-
-def _lock(descriptor: int, path: str | os.PathLike[str]) -> None:
-    """Keep other processes from writing the same log, where the system can."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            failure = OutputError(f"another process is writing {os.fspath(path)}; wait for it or stop it")
-            failure.errno = error.errno
-            raise failure from error

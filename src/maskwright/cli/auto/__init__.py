@@ -1,0 +1,1 @@
+"""``maskwright segment --auto``: everything in a photograph, or in all photographs of a folder."""

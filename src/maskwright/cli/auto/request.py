@@ -1,0 +1,117 @@
+"""What was asked for with ``--auto``, and whether it makes sense."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maskwright.errors import InputError
+
+if TYPE_CHECKING:
+    from maskwright.automask.options import AutomaskOptions
+    from maskwright.facade import MaskModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to search, as far as it was said; None is what the preset has."""
+
+    preset: str | None = None
+    points_per_side: int | None = None
+    min_score: float | None = None
+    min_stability: float | None = None
+    max_overlap: float | None = None
+    crop_layers: int | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Those that were said."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def as_options(self) -> list[str]:
+        """Those that were said, as they are written on the command line."""
+        return [f"--{name.replace('_', '-')}" for name in self.given]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for on the command line, as it was typed."""
+
+    source: Path
+    """A picture, a folder of pictures, or a pattern."""
+    settings: Settings
+    clean: float | None
+    """Cells up to which holes are filled and specks removed; None is what the preset has."""
+    model: str
+    device: str | None
+    dtype: str | None
+    image_size: int | None
+    out: Path | None
+    overwrite: bool
+    as_json: bool
+
+    def options(self, model: str = "") -> AutomaskOptions:
+        """What to search with.
+
+        Args:
+            model: Name of the model whose scores the preset should suit.
+
+        Raises:
+            InputError: an unknown preset, or a value outside its range.
+        """
+        from maskwright.automask.options import AutomaskOptions
+
+        changes = self.settings.given
+        if self.clean is not None:
+            changes |= {"max_hole_area": self.clean, "max_speck_area": self.clean}
+        return AutomaskOptions.preset(changes.pop("preset", "balanced"), model=model, **changes)
+
+    def load(self) -> MaskModel:
+        """The model."""
+        from maskwright.facade import load
+
+        return load(self.model, device=self.device, dtype=self.dtype, image_size=self.image_size)
+
+
+def find_masks(request: Request) -> bool:
+    """Find everything in a photograph, or in all pictures of a folder or pattern.
+
+    Returns:
+        False if Ctrl-C ended it early and that was said.
+
+    Raises:
+        MaskwrightError: wrong input, an unusable model, or results that cannot be written.
+    """
+    from maskwright.cli.auto.listing import is_many
+
+    if is_many(request.source):
+        from maskwright.cli.auto.folder import find_in_folder
+
+        return find_in_folder(request)
+    from maskwright.cli.auto.photo import find_in_photo
+
+    find_in_photo(request)
+    return True
+
+
+def check_together(*, auto: bool, prompting: Sequence[str], searching: Sequence[str]) -> None:
+    """Refuse options that say nothing, or the opposite of each other.
+
+    Args:
+        auto: Whether ``--auto`` was given.
+        prompting: Of the options that ask for one object, those that were given.
+        searching: Of the options that need ``--auto``, those that were given.
+
+    Raises:
+        InputError: one of ``prompting`` with ``--auto``, or one of ``searching`` without.
+    """
+    if auto and prompting:
+        raise InputError(
+            f"--auto finds every object by itself, and {prompting[0]} is for one that is asked for; "
+            "leave one of them out"
+        )
+    if not auto and searching:
+        raise InputError(f"{searching[0]} is for --auto; add --auto, or leave {searching[0]} out")

@@ -1,0 +1,35 @@
+"""Results that appear together: made in a hidden folder, and moved when all of them are complete."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """A hidden folder whose files, and those of folders in it, move to ``folder`` at the end; else none does.
+
+    Files of the same names are replaced.
+
+    Raises:
+        OutputError: they cannot be written or moved.
+    """
+    from maskwright.io.files import output_error
+
+    stage = Path(tempfile.mkdtemp(prefix=".maskwright-", dir=folder))
+    try:
+        yield stage
+        for path in sorted(stage.rglob("*")):
+            target = folder / path.relative_to(stage)
+            if path.is_dir():
+                target.mkdir(exist_ok=True)
+            else:
+                path.replace(target)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
