@@ -25,7 +25,7 @@ SHORT = {"tiny": "t", "small": "s", "base+": "b+", "large": "l"}
 
 
 class Worker:
-    """The other end of image_worker.py or video_worker.py."""
+    """The other end of one of the ..._worker.py files."""
 
     def __init__(self, python: str, script: str, *arguments: str) -> None:
         self.process = subprocess.Popen(
@@ -37,9 +37,13 @@ class Worker:
 
     def ask(self, **request: Any) -> dict[str, Any]:
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
+        return self.hear()
+
+    def hear(self) -> dict[str, Any]:
+        """The next line of it, asked for or not."""
+        assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             raise SystemExit("a worker ended early; its own message stands above")
@@ -56,6 +60,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that every such benchmark has."""
     official = [name for name in PRESETS if name != "nano"]
     parser.add_argument("--model", default="sam2.1-tiny", choices=official)
+    add_shared_options(parser)
+
+
+def add_shared_options(parser: argparse.ArgumentParser) -> None:
+    """The same without the name of one model."""
     parser.add_argument("--checkpoint", type=Path, help="official .pt file; default: fixed random weights")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="cpu")
@@ -97,11 +106,14 @@ def start_workers(options: argparse.Namespace, script: str, *arguments: str) -> 
     if importlib.util.find_spec("transformers"):
         workers["transformers"] = Worker(sys.executable, script, "transformers", *shared)
     if options.reference_python:
-        before = (
-            ["--run-before", str(Path(options.reference_shim).resolve())] if options.reference_shim else []
-        )
+        before = shim_arguments(options)
         workers["official"] = Worker(options.reference_python, script, "official", *shared, *before)
     return workers
+
+
+def shim_arguments(options: argparse.Namespace) -> list[str]:
+    """What tells a worker of ``--reference-shim``."""
+    return ["--run-before", str(Path(options.reference_shim).resolve())] if options.reference_shim else []
 
 
 def spread(values: list[float]) -> tuple[float, float]:

@@ -133,6 +133,7 @@ class MaskModel:
         prompts: Sequence[PromptLike | Sequence[PromptLike]],
         *,
         candidates: bool = False,
+        refine: bool = False,
         max_hole_area: float = 0,
         max_speck_area: float = 0,
         threshold: float = 0.0,
@@ -145,6 +146,7 @@ class MaskModel:
             prompts: For each picture one prompt, or a list with one entry per object: what
                 :meth:`Embedding.segment` takes as positional arguments.
             candidates: This and the following are those of :meth:`Embedding.segment`.
+            refine: See there.
             max_hole_area: See there.
             max_speck_area: See there.
             threshold: See there.
@@ -165,6 +167,7 @@ class MaskModel:
                 masks = embedding.segment(
                     *objects[len(results)],
                     candidates=candidates,
+                    refine=refine,
                     max_hole_area=max_hole_area,
                     max_speck_area=max_speck_area,
                     threshold=threshold,

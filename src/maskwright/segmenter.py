@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,11 @@ from maskwright.model.candidates import best_of_three, take
 from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.pixels.preprocess import preprocess
 from maskwright.pixels.rgb import to_uint8
+from maskwright.refine import RefineSettings, draw_again
 from maskwright.runtime.batching import ObjectPrompt, decode_chunks, full_size_chunks, object_prompt
 from maskwright.runtime.protocol import Runtime
 from maskwright.runtime.stored import Kind, read_stored, write_stored
-from maskwright.types import ByteArray, ImageArray, Prompt, PromptLike, Size
+from maskwright.types import BoolArray, ByteArray, ImageArray, Prompt, PromptLike, Size
 
 LOGIT_LIMIT = 32.0
 """Low-resolution logits are returned within this range, as the official predictor does."""
@@ -54,6 +56,7 @@ class Embedding:
         self,
         *prompts: PromptLike,
         candidates: bool = False,
+        refine: bool = False,
         max_hole_area: float = 0,
         max_speck_area: float = 0,
         threshold: float = 0.0,
@@ -66,6 +69,9 @@ class Embedding:
         Args:
             prompts: :class:`Points`, :class:`Box`, :class:`MaskPrompt`, or several of them, per object.
             candidates: Return all three candidate masks of every object instead of the best by predicted IoU.
+            refine: Draw each object again from its surroundings in the picture at full size: sharper outlines
+                and better small objects on large pictures, for one more encoding per object. Objects that
+                fill their picture, and small pictures, stay as they are.
             max_hole_area: Fill holes up to this many cells of the low-resolution mask, (m, m) per picture.
             max_speck_area: Remove separate specks up to this many cells.
             threshold: Mask logit above which a pixel belongs to the object.
@@ -75,28 +81,32 @@ class Embedding:
 
         Raises:
             PromptError: no prompt, or one that is malformed or outside the picture; nothing was computed.
+            InputError: an option outside its range, or ``refine`` with ``candidates`` or without a picture.
         """
-        objects = self._objects(prompts)
+        checked = self._checked(prompts)
         _check_cleaning(max_hole_area, max_speck_area, threshold)
+        picture = self._picture_to_refine(candidates) if refine else None
+        objects = [self._object(one) for one in checked]
         logits, scores, object_scores = self._decode(objects, candidates=candidates)
-        bitmaps = np.empty((*logits.shape[:-2], *self.size), np.bool_)
-        flat = bitmaps.reshape(-1, *self.size)
-        chunks = full_size_chunks(
-            logits.flatten(0, -3),
-            self.size,
-            max_hole_area=max_hole_area,
-            max_speck_area=max_speck_area,
-            threshold=threshold,
-        )
-        for part, full_NHW in chunks:
-            flat[part] = (full_NHW > threshold).cpu().numpy()
-        return Masks(
-            bitmaps=bitmaps,
+        masks = Masks(
+            bitmaps=self._drawn(logits, max_hole_area, max_speck_area, threshold),
             scores=scores.cpu().numpy(),
             logits=logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT).cpu().numpy(),
             object_scores=object_scores.cpu().numpy(),
             image=self.picture,
         )
+        if picture is not None:
+            draw_again(
+                masks,
+                checked,
+                picture,
+                partial(embed, self.runtime),
+                max_hole_area=max_hole_area,
+                max_speck_area=max_speck_area,
+                threshold=threshold,
+                settings=RefineSettings.suiting(self.runtime.config),
+            )
+        return masks
 
     def save(self, path: str | os.PathLike[str], *, picture: bool = True) -> Path:
         """Write a safetensors file, whole or not at all, which ``MaskModel.load_embedding`` reads.
@@ -126,8 +136,8 @@ class Embedding:
         picture = tensors["picture"].numpy() if "picture" in tensors else None
         return cls(features, (int(notes["height"]), int(notes["width"])), picture, runtime)
 
-    def _objects(self, prompts: Sequence[PromptLike]) -> list[ObjectPrompt]:
-        """Check every prompt against the picture and turn it into the model's frame."""
+    def _checked(self, prompts: Sequence[PromptLike]) -> list[Prompt]:
+        """One prompt per object, each checked against the picture."""
         if not prompts:
             raise PromptError(
                 "no prompt: give segment one per object, Points([(x, y)]), Box(x0, y0, x1, y1) or both"
@@ -136,7 +146,19 @@ class Embedding:
         for one in checked:
             one.check_inside(self.size)
             one.check_mask(self.runtime.config.mask_size)
-        return [self._object(one) for one in checked]
+        return checked
+
+    def _picture_to_refine(self, candidates: bool) -> ByteArray:
+        if candidates:
+            raise InputError(
+                "refine draws one mask per object again: leave out either candidates=True or refine=True"
+            )
+        if self.picture is None:
+            raise InputError(
+                "refine needs the picture, which this embedding does not hold: embed the picture again, "
+                "or keep it when saving, with picture=True"
+            )
+        return self.picture
 
     def _object(self, prompt: Prompt) -> ObjectPrompt:
         side = self.runtime.config.image_size
@@ -147,6 +169,23 @@ class Embedding:
             None if box is None else coords.picture_to_model(box.corners, self.size, side),
             None if mask is None else mask.logits,
         )
+
+    def _drawn(
+        self, logits: Tensor, max_hole_area: float, max_speck_area: float, threshold: float
+    ) -> BoolArray:
+        """Bitmaps (..., h, w) of low-resolution logits (..., m, m)."""
+        bitmaps = np.empty((*logits.shape[:-2], *self.size), np.bool_)
+        flat = bitmaps.reshape(-1, *self.size)
+        chunks = full_size_chunks(
+            logits.flatten(0, -3),
+            self.size,
+            max_hole_area=max_hole_area,
+            max_speck_area=max_speck_area,
+            threshold=threshold,
+        )
+        for part, full_NHW in chunks:
+            flat[part] = (full_NHW > threshold).cpu().numpy()
+        return bitmaps
 
     def _decode(self, objects: Sequence[ObjectPrompt], *, candidates: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (N, m, m), predicted IoU (N,), object scores (N,); with candidates (N, 3, m, m), (N, 3)."""

@@ -103,6 +103,17 @@ def test_multimask_keeps_three_candidates(run: Run, photo: Path, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("fake_load")
+def test_refine_draws_every_object_again(run: Run, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    redrawn: list[int] = []
+    monkeypatch.setattr("maskwright.segmenter.draw_again", lambda masks, *_, **__: redrawn.append(len(masks)))
+    prompts = ("--box", "10,10,110,90", "--box", "20,30,40,50")
+    assert run("segment", photo, *prompts).code == 0
+    assert redrawn == []
+    assert run("segment", photo, *prompts, "--refine").code == 0
+    assert redrawn == [2]
+
+
+@pytest.mark.usefixtures("fake_load")
 def test_clean_fills_holes(run: Run, photo: Path, tmp_path: Path) -> None:
     prompts = ("--box", "10,10,110,90", "--point", "60,50,0", "-o", "out")
     assert run("segment", photo, *prompts).code == 0

@@ -159,6 +159,8 @@ def test_nothing_found_says_why_and_what_to_change(run: Run, photo: Path, tmp_pa
         (("--auto", "--point", "3,4"), ("--auto", "--point")),
         (("--auto", "--box", "1,2,30,40"), ("--auto", "--box")),
         (("--auto", "--multimask"), ("--auto", "--multimask")),
+        (("--auto", "--refine"), ("--auto", "--refine")),
+        (("--point", "3,4", "--refine", "--multimask"), ("--refine", "--multimask")),
         (("--preset", "fast"), ("--preset is for --auto",)),
         (("--point", "3,4", "--min-score", "0"), ("--min-score is for --auto",)),
         (("--point", "3,4", "--overwrite"), ("--overwrite is for --auto",)),

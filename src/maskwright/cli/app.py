@@ -139,6 +139,13 @@ def segment(
     multimask: Annotated[
         bool, typer.Option("--multimask", help="Keep all three candidates per object.")
     ] = False,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine",
+            help="Draw each object again from its surroundings: for large photographs.",
+        ),
+    ] = False,
     clean: Annotated[
         float | None,
         typer.Option(
@@ -188,7 +195,10 @@ def segment(
     )
     check_together(
         auto=auto,
-        prompting=["--point"] * bool(point) + ["--box"] * bool(box) + ["--multimask"] * multimask,
+        prompting=["--point"] * bool(point)
+        + ["--box"] * bool(box)
+        + ["--multimask"] * multimask
+        + ["--refine"] * refine,
         searching=settings.as_options() + ["--overwrite"] * overwrite,
     )
     if auto:
@@ -219,6 +229,7 @@ def segment(
             dtype=dtype,
             image_size=image_size,
             multimask=multimask,
+            refine=refine,
             clean=clean or 0,
             out=out,
             as_json=as_json,

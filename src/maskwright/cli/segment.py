@@ -29,6 +29,7 @@ class Request:
     dtype: str | None
     image_size: int | None
     multimask: bool
+    refine: bool
     clean: float
     out: Path | None
     as_json: bool
@@ -47,11 +48,13 @@ def segment_photo(request: Request) -> None:
             half-written.
     """
     from maskwright.cli.prompts import group
-    from maskwright.errors import ImageError
+    from maskwright.errors import ImageError, InputError
     from maskwright.io.files import writable_folder
     from maskwright.io.images import read_image
 
     prompts = group(request.points, request.boxes)
+    if request.refine and request.multimask:
+        raise InputError("--refine draws one mask per object again; leave out either --multimask or --refine")
     if request.photo.is_dir():
         raise ImageError(
             f"{request.photo} is a folder; give one picture in it, or --auto for everything in all of them"
@@ -78,6 +81,7 @@ def _segment(request: Request, picture: Any, prompts: list[Prompt]) -> Masks:
     return model.embed(picture).segment(
         *prompts,
         candidates=request.multimask,
+        refine=request.refine,
         max_hole_area=request.clean,
         max_speck_area=request.clean,
     )
