@@ -137,11 +137,12 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     found = load_checkpoint(options.weights or locate("nano"))
-    network = place(build(found.config, found.state), choose("cpu", None))
+    config = found.config.for_video
+    network = place(build(config, found.state), choose("cpu", None))
     film = Film(network, options.frames, torch.float32)
     masks, spent = film.follow()
     box = film.boxed()
-    exact = Film(build(found.config, found.state), 8, torch.float64)
+    exact = Film(build(config, found.state), 8, torch.float64)
     wanted, _ = exact.follow()
     agreement = [float(iou(ours, true)) for ours, true in zip(masks, wanted, strict=False)]
     boxed = float(iou(box, exact.boxed()))
@@ -152,7 +153,7 @@ def main(argv: list[str] | None = None) -> None:
     rows["tracked frame"] = [sum(parts) for parts in zip(*rows.values(), strict=True)]
     rows["embed, 1280 x 720"] = photograph(options.threads, 20)
     lines = [
-        "# nano, one object",
+        f"# nano, one object: video at {config.image_size} px, pictures at {found.config.image_size} px",
         "",
         f"{stamp()}; torch {torch.__version__}, float32, {options.threads} threads, "
         f"load {os.getloadavg()[0]:.1f}.",
