@@ -43,8 +43,9 @@ class _Absorbed(Attention):
         self.heads = plain.heads
         self.query, self.key, self.value, self.out = plain.query, plain.key, plain.value, plain.out
 
-    def _pays(self, few_NTC: Tensor) -> bool:
-        return self.heads * few_NTC.shape[1] <= MAX_GROWTH * self.query.out_features
+    def _pays(self, few_NTC: Tensor, rotary: tuple[Tensor, Tensor] | None) -> bool:
+        """Whether this way is cheaper; turned keys and queries (memory attention) cannot go it."""
+        return rotary is None and self.heads * few_NTC.shape[1] <= MAX_GROWTH * self.query.out_features
 
     def _scaled(self, few_NTE: Tensor) -> Tensor:
         few_NHTD = self._split(few_NTE)
@@ -69,8 +70,10 @@ class _FewQueries(_Absorbed):
         rotary: tuple[Tensor, Tensor] | None = None,
         num_placeless: int = 0,
     ) -> Tensor:
-        if mask is not None or len(key_NTC) != len(query_NTC) or not self._pays(query_NTC):
-            return super().forward(query_NTC, key_NTC, value_NTC, mask=mask)
+        if mask is not None or len(key_NTC) != len(query_NTC) or not self._pays(query_NTC, rotary):
+            return super().forward(
+                query_NTC, key_NTC, value_NTC, mask=mask, rotary=rotary, num_placeless=num_placeless
+            )
         query_NHTD = self._scaled(self.query(query_NTC))
         asked_NHTC = query_NHTD @ self._by_head(self.key.weight)
         scores_NXI = asked_NHTC.flatten(1, 2) @ key_NTC.transpose(1, 2)
@@ -95,8 +98,10 @@ class _FewKeys(_Absorbed):
         rotary: tuple[Tensor, Tensor] | None = None,
         num_placeless: int = 0,
     ) -> Tensor:
-        if not self._pays(key_NTC):
-            return super().forward(query_NTC, key_NTC, value_NTC, mask=mask)
+        if not self._pays(key_NTC, rotary):
+            return super().forward(
+                query_NTC, key_NTC, value_NTC, mask=mask, rotary=rotary, num_placeless=num_placeless
+            )
         key_NHTD = self._scaled(self.key(key_NTC))
         asked_NXC = (key_NHTD @ self._by_head(self.query.weight)).flatten(1, 2)
         bias_NX1 = (key_NHTD @ self.query.bias.view(self.heads, -1, 1)).flatten(1, 2)
