@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,15 @@ def load(
     choice = choose(device, dtype)
     checkpoint = load_checkpoint(_file_of(name))
     config = checkpoint.config if image_size is None else checkpoint.config.at(image_size)
-    shapes = dict.fromkeys((config, config.for_video))
-    runtimes = [Eager(place(build(shape, checkpoint.state), choice), choice) for shape in shapes]
-    return MaskModel(runtimes[0], image_only=checkpoint.image_only, video_runtime=runtimes[-1])
+
+    def runtime(shape: ModelConfig) -> Runtime:
+        return Eager(place(build(shape, checkpoint.state), choice), choice)
+
+    return MaskModel(
+        runtime(config),
+        image_only=checkpoint.image_only,
+        make_video_runtime=partial(runtime, config.for_video) if config.video_size else None,
+    )
 
 
 def models() -> list[str]:
@@ -76,14 +83,22 @@ class MaskModel:
     """A loaded model. Stateless: any number of threads may share one."""
 
     def __init__(
-        self, runtime: Runtime, *, image_only: bool = False, video_runtime: Runtime | None = None
+        self,
+        runtime: Runtime,
+        *,
+        image_only: bool = False,
+        make_video_runtime: Callable[[], Runtime] | None = None,
     ) -> None:
         self.runtime = runtime
         """What executes the verbs."""
-        self.video_runtime = video_runtime or runtime
-        """The same at the input size for videos."""
+        self._make_video_runtime = make_video_runtime
         self.image_only = image_only
         """True for weights whose memory half is untrained: good for pictures, not for video."""
+
+    @cached_property
+    def video_runtime(self) -> Runtime:
+        """What executes the verbs at the input size for videos; made when it is first asked for."""
+        return self.runtime if self._make_video_runtime is None else self._make_video_runtime()
 
     @property
     def name(self) -> str:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from maskwright.errors import InputError, OutputError
+from maskwright.errors import InputError
 from maskwright.io.files import writable_folder
-from maskwright.io.images import check_ending, write_image
+from maskwright.io.images import check_ending, write_image, write_masks
 from maskwright.pixels import draw, rle
 from maskwright.pixels.boxes import boxes_of
 from maskwright.types import BoolArray, ByteArray, FloatArray, ImageArray, IntArray, PromptLike, Size
@@ -163,11 +163,7 @@ class Masks:
         """
         target = writable_folder(folder)
         paths = [target / f"{stem}_{name}.png" for name in self._names()]
-        existing = [path for path in paths if not overwrite and path.exists()]
-        if existing:
-            raise OutputError(f"{existing[0]} exists already; allow overwriting or choose another folder")
-        for path, bitmap in zip(paths, self.bitmaps.reshape(-1, *self.size), strict=True):
-            write_image(path, bitmap, overwrite=overwrite)
+        write_masks(paths, self.bitmaps.reshape(-1, *self.size), overwrite=overwrite)
         return paths
 
     def save_overlay(

@@ -20,9 +20,8 @@ from maskwright.automask.found import FoundMasks, Sieve
 from maskwright.automask.options import AutomaskOptions
 from maskwright.automask.places import Crop, touches_crop
 from maskwright.config import ModelConfig
-from maskwright.model.candidates import stable_single, take
+from maskwright.model.candidates import shown
 from maskwright.model.prompt_encoder import NO_POINT, POSITIVE, PromptTensors
-from maskwright.model.sam2 import Decoded
 from maskwright.pixels import rle, stretched
 from maskwright.pixels.postprocess import clean
 from maskwright.segmenter import LOGIT_LIMIT, Embedding
@@ -126,8 +125,7 @@ class Clicks:
         clicks_P2 = torch.from_numpy(
             coords.picture_to_model(points_P2, self.embedding.size, config.image_size)
         )
-        decoded = self._run(clicks_P2, None)
-        logits_PMHW, iou_PM = self._candidates(decoded) if self.options.candidates else self._single(decoded)
+        logits_PMHW, iou_PM = self._run(clicks_P2, None, multimask=self.options.candidates)
         num = logits_PMHW.shape[1]
         logits_NHW, iou_N = logits_PMHW.flatten(0, 1), iou_PM.flatten()
         if self.options.second_look:
@@ -137,28 +135,19 @@ class Clicks:
     def _again(self, clicks_N2: Tensor, logits_NHW: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """``refine_with_m2m``: each mask becomes a prompt beside its click, and is answered with one mask."""
         answers = [
-            self._single(self._run(clicks_n2, logits_nHW.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)))
+            self._run(clicks_n2, logits_nHW.clamp(-LOGIT_LIMIT, LOGIT_LIMIT), multimask=False)
             for clicks_n2, logits_nHW in zip(clicks_N2.split(step), logits_NHW.split(step), strict=True)
         ]
         logits, iou = zip(*answers, strict=True)
         return torch.cat(logits)[:, 0], torch.cat(iou)[:, 0]
 
-    def _run(self, clicks_P2: Tensor, masks_PHW: Tensor | None) -> Decoded:
-        """Every click with the padding point that the decoder was trained with."""
+    def _run(self, clicks_P2: Tensor, masks_PHW: Tensor | None, *, multimask: bool) -> tuple[Tensor, Tensor]:
+        """Logits (P, M, H, W), IoU (P, M); every click has the padding point the decoder was trained with."""
         points_PK2 = torch.stack((clicks_P2, torch.zeros_like(clicks_P2)), dim=1)
         labels_PK = torch.tensor([POSITIVE, NO_POINT]).expand(len(clicks_P2), -1)
         masks = None if masks_PHW is None else masks_PHW[None]
         prompts = PromptTensors(points_PK2[None], labels_PK[None], masks)
-        return self.embedding.runtime.decode(self.embedding.features, prompts)
-
-    def _candidates(self, decoded: Decoded) -> tuple[Tensor, Tensor]:
-        return decoded.logits_BPMHW[0, :, 1:], decoded.iou_BPM[0, :, 1:]
-
-    def _single(self, decoded: Decoded) -> tuple[Tensor, Tensor]:
-        """(P, 1, H, W) and (P, 1)."""
+        runtime = self.embedding.runtime
+        decoded = runtime.decode(self.embedding.features, prompts)
         logits, iou = decoded.logits_BPMHW, decoded.iou_BPM
-        if not self.dynamic:
-            return logits[0, :, :1], iou[0, :, :1]
-        config = self.embedding.runtime.config
-        index_BP = stable_single(logits, iou, config.stability_delta, config.stability_threshold)
-        return take(logits, index_BP)[0, :, None], take(iou, index_BP)[0, :, None]
+        return shown(logits, iou, runtime.config, multimask=multimask, dynamic=self.dynamic)

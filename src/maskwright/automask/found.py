@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.errors import InputError, OutputError
+from maskwright.errors import InputError
 from maskwright.io.files import writable_folder
-from maskwright.io.images import check_ending, write_image
+from maskwright.io.images import check_ending, write_image, write_masks
 from maskwright.pixels import draw, rle
 from maskwright.pixels.palette import colour
 from maskwright.pixels.rgb import to_uint8
@@ -150,11 +150,7 @@ class FoundMasks:
         target = writable_folder(folder)
         digits = len(str(max(len(self) - 1, 0)))
         paths = [target / f"{stem}_{index:0{digits}}.png" for index in range(len(self))]
-        existing = [path for path in paths if not overwrite and path.exists()]
-        if existing:
-            raise OutputError(f"{existing[0]} exists already; allow overwriting or choose another folder")
-        for path, runs in zip(paths, self.runs, strict=True):
-            write_image(path, rle.bitmap(runs, self.size), overwrite=overwrite)
+        write_masks(paths, (rle.bitmap(runs, self.size) for runs in self.runs), overwrite=overwrite)
         return paths
 
     def save_overlay(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maskwright.cli.staging import staged
+from maskwright.cli.staging import results_folder, staged
 
 if TYPE_CHECKING:
     from maskwright.masks import Masks
@@ -49,7 +49,6 @@ def segment_photo(request: Request) -> None:
     """
     from maskwright.cli.prompts import group
     from maskwright.errors import ImageError, InputError
-    from maskwright.io.files import writable_folder
     from maskwright.io.images import read_image
 
     prompts = group(request.points, request.boxes)
@@ -62,15 +61,9 @@ def segment_photo(request: Request) -> None:
     picture = read_image(request.photo)
     for prompt in prompts.values():
         prompt.check_inside((picture.shape[0], picture.shape[1]))
-    made = not request.folder.exists()
-    folder = writable_folder(request.folder)
-    try:
+    with results_folder(request.folder) as folder:
         masks = _segment(request, picture, list(prompts.values()))
         report = _write(folder, request, masks, prompts)
-    except BaseException:
-        if made and not any(folder.iterdir()):
-            folder.rmdir()
-        raise
     _show(report, folder, as_json=request.as_json)
 
 

@@ -1,4 +1,4 @@
-"""Results that appear together: made in a hidden folder, and moved when all of them are complete."""
+"""Folders of results: one that goes again if nothing came into it, and results that appear together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,25 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def results_folder(path: Path) -> Iterator[Path]:
+    """The folder, made if it is missing, and removed again if that was for nothing: an error came first.
+
+    Raises:
+        OutputError: it cannot be made or written into.
+    """
+    from maskwright.io.files import writable_folder
+
+    made = not path.exists()
+    folder = writable_folder(path)
+    try:
+        yield folder
+    except BaseException:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
 
 
 @contextmanager

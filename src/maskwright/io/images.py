@@ -6,7 +6,7 @@ import io
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from maskwright.errors import ImageError, InputError
+from maskwright.errors import ImageError, InputError, OutputError
 from maskwright.io.files import write_bytes
 from maskwright.pixels.rgb import to_rgb
 from maskwright.types import BoolArray, ByteArray, ImageArray
@@ -122,6 +122,20 @@ def write_image(
     encoded = io.BytesIO()
     Image.fromarray(samples).save(encoded, **_WRITERS[path.suffix.lower()])
     return write_bytes(path, encoded.getvalue(), overwrite=overwrite)
+
+
+def write_masks(paths: Sequence[Path], bitmaps: Iterable[BoolArray], *, overwrite: bool = True) -> None:
+    """Write a picture for each bitmap (h, w), each whole or not at all.
+
+    Raises:
+        OutputError: a file exists already and ``overwrite`` is off: then nothing is written; or as
+            :func:`write_image`.
+    """
+    existing = [path for path in paths if not overwrite and path.exists()]
+    if existing:
+        raise OutputError(f"{existing[0]} exists already; allow overwriting or choose another folder")
+    for path, bitmap in zip(paths, bitmaps, strict=True):
+        write_image(path, bitmap, overwrite=overwrite)
 
 
 def _from_path(path: Path) -> ImageArray:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from maskwright.config import ModelConfig
+
 NO_OBJECT = -1024.0
 """Mask logit everywhere in a frame that does not show the object (``NO_OBJ_SCORE`` of the official code)."""
 
@@ -55,6 +57,21 @@ def stable_single(logits_BPMHW: Tensor, iou_BPM: Tensor, delta: float, threshold
     """
     stable_BP = stability(logits_BPMHW[:, :, 0], delta) >= threshold
     return torch.where(stable_BP, 0, best_of_three(iou_BPM))
+
+
+def shown(
+    logits_BPMHW: Tensor, iou_BPM: Tensor, config: ModelConfig, *, multimask: bool, dynamic: bool
+) -> tuple[Tensor, Tensor]:
+    """Three candidates or one mask for each object of one picture: logits (P, M, H, W), predicted IoU (P, M).
+
+    With ``dynamic`` the best of three steps in where the single mask is unstable.
+    """
+    if multimask:
+        return logits_BPMHW[0, :, 1:], iou_BPM[0, :, 1:]
+    if not dynamic:
+        return logits_BPMHW[0, :, :1], iou_BPM[0, :, :1]
+    index_BP = stable_single(logits_BPMHW, iou_BPM, config.stability_delta, config.stability_threshold)
+    return take(logits_BPMHW, index_BP)[0, :, None], take(iou_BPM, index_BP)[0, :, None]
 
 
 def choose_tracked(

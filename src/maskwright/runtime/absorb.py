@@ -43,9 +43,31 @@ class _Absorbed(Attention):
         self.heads = plain.heads
         self.query, self.key, self.value, self.out = plain.query, plain.key, plain.value, plain.out
 
-    def _pays(self, few_NTC: Tensor, rotary: tuple[Tensor, Tensor] | None) -> bool:
-        """Whether this way is cheaper; turned keys and queries (memory attention) cannot go it."""
-        return rotary is None and self.heads * few_NTC.shape[1] <= MAX_GROWTH * self.query.out_features
+    def forward(
+        self,
+        query_NTC: Tensor,
+        key_NTC: Tensor,
+        value_NTC: Tensor,
+        *,
+        mask: Tensor | None = None,
+        rotary: tuple[Tensor, Tensor] | None = None,
+        num_placeless: int = 0,
+    ) -> Tensor:
+        if rotary is None and self._suits(query_NTC, key_NTC, mask):
+            return self._absorbed(query_NTC, key_NTC, value_NTC, mask)
+        return super().forward(
+            query_NTC, key_NTC, value_NTC, mask=mask, rotary=rotary, num_placeless=num_placeless
+        )
+
+    def _suits(self, query_NTC: Tensor, key_NTC: Tensor, mask: Tensor | None) -> bool:
+        """Whether this way is possible and cheaper."""
+        raise NotImplementedError
+
+    def _absorbed(self, query_NTC: Tensor, key_NTC: Tensor, value_NTC: Tensor, mask: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
+    def _are_few(self, tokens_NTC: Tensor) -> bool:
+        return self.heads * tokens_NTC.shape[1] <= MAX_GROWTH * self.query.out_features
 
     def _scaled(self, few_NTE: Tensor) -> Tensor:
         few_NHTD = self._split(few_NTE)
@@ -60,20 +82,10 @@ class _Absorbed(Attention):
 class _FewQueries(_Absorbed):
     """From tokens to the picture; a picture that several objects share is cheaper to project once."""
 
-    def forward(
-        self,
-        query_NTC: Tensor,
-        key_NTC: Tensor,
-        value_NTC: Tensor,
-        *,
-        mask: Tensor | None = None,
-        rotary: tuple[Tensor, Tensor] | None = None,
-        num_placeless: int = 0,
-    ) -> Tensor:
-        if mask is not None or len(key_NTC) != len(query_NTC) or not self._pays(query_NTC, rotary):
-            return super().forward(
-                query_NTC, key_NTC, value_NTC, mask=mask, rotary=rotary, num_placeless=num_placeless
-            )
+    def _suits(self, query_NTC: Tensor, key_NTC: Tensor, mask: Tensor | None) -> bool:
+        return mask is None and len(key_NTC) == len(query_NTC) and self._are_few(query_NTC)
+
+    def _absorbed(self, query_NTC: Tensor, key_NTC: Tensor, value_NTC: Tensor, mask: Tensor | None) -> Tensor:
         query_NHTD = self._scaled(self.query(query_NTC))
         asked_NHTC = query_NHTD @ self._by_head(self.key.weight)
         scores_NXI = asked_NHTC.flatten(1, 2) @ key_NTC.transpose(1, 2)
@@ -88,20 +100,10 @@ class _FewQueries(_Absorbed):
 class _FewKeys(_Absorbed):
     """From the picture to tokens."""
 
-    def forward(
-        self,
-        query_NTC: Tensor,
-        key_NTC: Tensor,
-        value_NTC: Tensor,
-        *,
-        mask: Tensor | None = None,
-        rotary: tuple[Tensor, Tensor] | None = None,
-        num_placeless: int = 0,
-    ) -> Tensor:
-        if not self._pays(key_NTC, rotary):
-            return super().forward(
-                query_NTC, key_NTC, value_NTC, mask=mask, rotary=rotary, num_placeless=num_placeless
-            )
+    def _suits(self, query_NTC: Tensor, key_NTC: Tensor, mask: Tensor | None) -> bool:
+        return self._are_few(key_NTC)
+
+    def _absorbed(self, query_NTC: Tensor, key_NTC: Tensor, value_NTC: Tensor, mask: Tensor | None) -> Tensor:
         key_NHTD = self._scaled(self.key(key_NTC))
         asked_NXC = (key_NHTD @ self._by_head(self.query.weight)).flatten(1, 2)
         bias_NX1 = (key_NHTD @ self.query.bias.view(self.heads, -1, 1)).flatten(1, 2)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from maskwright.errors import ImageError, PromptError, StateError
 from maskwright.facade import MaskModel
-from maskwright.model.candidates import stable_single, take
+from maskwright.model.candidates import shown
 from maskwright.model.sam2 import Decoded
 from maskwright.runtime.batching import decode_chunks, full_size_chunks
 from maskwright.sam2.base import SAM2Base
@@ -203,14 +203,8 @@ class SAM2ImagePredictor:
 
     def _select(self, decoded: Decoded, multimask_output: bool) -> tuple[Tensor, Tensor]:
         """Three candidates or one mask per object: logits (P, M, H, W) and predicted IoU (P, M)."""
-        logits, iou = decoded.logits_BPMHW, decoded.iou_BPM
-        if multimask_output:
-            return logits[0, :, 1:], iou[0, :, 1:]
-        if not self.dynamic:
-            return logits[0, :, :1], iou[0, :, :1]
-        config = self.native().config
-        index_BP = stable_single(logits, iou, config.stability_delta, config.stability_threshold)
-        return take(logits, index_BP)[0, :, None], take(iou, index_BP)[0, :, None]
+        logits, iou, config = decoded.logits_BPMHW, decoded.iou_BPM, self.native().config
+        return shown(logits, iou, config, multimask=multimask_output, dynamic=self.dynamic)
 
     @property
     def dynamic(self) -> bool:

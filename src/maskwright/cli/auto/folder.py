@@ -18,6 +18,7 @@ from maskwright.cli.auto.log import NAME, Row, RunLog
 from maskwright.cli.auto.report import numbers_png, results, settings_of
 from maskwright.cli.auto.request import Request
 from maskwright.cli.progress import Stage, Watch
+from maskwright.cli.staging import results_folder
 from maskwright.errors import ImageError, InputError, OutputError
 
 if TYPE_CHECKING:
@@ -54,25 +55,17 @@ def find_in_folder(request: Request) -> bool:
             all others are done, if a picture failed.
     """
     from maskwright.cli.auto.summary import show, summary
-    from maskwright.io.files import writable_folder
 
     request.options()
     out = request.out if request.out is not None else Path(f"{name_of(request.source)}-masks")
     pictures = apart_from(out, pictures_of(request.source), ours=(out / NAME).exists())
     watch = Watch()
-    made = not out.exists()
-    folder = writable_folder(out)
-    try:
-        with watch.warnings():
-            model = request.load()
-            options = request.options(model.name)
-            with _opened(request, folder, model, options, pictures) as log, watch.interrupts():
-                run = Run(request.model, model, options, folder, log, watch)
-                finished = run.whole(pictures)
-    except BaseException:
-        if made and not any(folder.iterdir()):
-            folder.rmdir()
-        raise
+    with results_folder(out) as folder, watch.warnings():
+        model = request.load()
+        options = request.options(model.name)
+        with _opened(request, folder, model, options, pictures) as log, watch.interrupts():
+            run = Run(request.model, model, options, folder, log, watch)
+            finished = run.whole(pictures)
     report = summary(request.source, folder, log, pictures, options, rate=run.rate, finished=finished)
     show(report, as_json=request.as_json)
     done, failed = len(report["pictures"]), len(report["failed"])

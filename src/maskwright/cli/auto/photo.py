@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskwright.cli.auto.request import Request
 from maskwright.cli.progress import Watch
-from maskwright.cli.staging import staged
+from maskwright.cli.staging import results_folder, staged
 
 if TYPE_CHECKING:
     from maskwright.automask.found import FoundMasks
@@ -31,24 +31,16 @@ def find_in_photo(request: Request) -> None:
     from maskwright.automask.places import check_size
     from maskwright.cli.auto.report import nothing_found, show_largest
     from maskwright.cli.terminal import print_json
-    from maskwright.io.files import writable_folder
     from maskwright.io.images import read_image
 
     options = request.options()
     picture = read_image(request.source)
     check_size((picture.shape[0], picture.shape[1]), options)
     out = request.out if request.out is not None else Path(f"{request.source.stem}-masks")
-    made = not out.exists()
-    folder = writable_folder(out)
     watch = Watch()
-    try:
-        with watch.warnings():
-            search = _searched(request, picture, watch)
-            report = _write(folder, request, search, watch)
-    except BaseException:
-        if made and not any(folder.iterdir()):
-            folder.rmdir()
-        raise
+    with results_folder(out) as folder, watch.warnings():
+        search = _searched(request, picture, watch)
+        report = _write(folder, request, search, watch)
     if not report["objects"]:
         watch.say(f"warning: no masks were found: {nothing_found(search.sieve, search.options)}")
     if request.as_json:
