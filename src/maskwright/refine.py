@@ -10,7 +10,7 @@ Shapes: N objects, (h, w) the picture, m the side of the low-resolution masks.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -20,7 +20,17 @@ import torch.nn.functional as F
 
 from maskwright.config import ModelConfig
 from maskwright.masks import Masks
-from maskwright.types import Box, ByteArray, FloatArray, MaskPrompt, Points, Prompt, PromptLike, Size
+from maskwright.types import (
+    BoolArray,
+    Box,
+    ByteArray,
+    FloatArray,
+    MaskPrompt,
+    Points,
+    Prompt,
+    PromptLike,
+    Size,
+)
 
 WINDOWS_PER_BATCH = 4
 """Windows that are encoded together, which bounds memory whatever the number of objects."""
@@ -95,6 +105,20 @@ class Segmenter(Protocol):
     ) -> Masks: ...
 
 
+class Closer(NamedTuple):
+    """What a window shows of one object."""
+
+    number: int
+    """Which object."""
+    window: Window
+    bitmap: BoolArray
+    """(rows, columns) of the window; the object ends there."""
+    score: float
+    """Predicted IoU."""
+    logits: FloatArray
+    """(m, m): those of the window, of which a cell is smaller than one of the picture's."""
+
+
 def draw_again(
     masks: Masks,
     prompts: Sequence[Prompt],
@@ -114,6 +138,51 @@ def draw_again(
     Args:
         masks: One first mask per object; changed in place, since full-size bitmaps are large.
         prompts: What each object was asked for with, in pixels of the picture.
+        picture: This and the following as for :func:`look_closer`.
+        embed: See there.
+        max_hole_area: See there.
+        max_speck_area: See there.
+        threshold: See there.
+        settings: See there.
+    """
+    for one in look_closer(
+        masks.boxes,
+        masks.logits.__getitem__,
+        masks.logits.shape[-1],
+        prompts,
+        picture,
+        embed,
+        max_hole_area=max_hole_area,
+        max_speck_area=max_speck_area,
+        threshold=threshold,
+        settings=settings,
+    ):
+        masks.bitmaps[one.number] = False
+        masks.bitmaps[one.number][one.window.part] = one.bitmap
+        masks.scores[one.number] = one.score
+        masks.logits[one.number] = reduced(one.logits, one.window, masks.size)
+
+
+def look_closer(
+    boxes: FloatArray,
+    logits_of: Callable[[int], FloatArray],
+    mask_size: int,
+    prompts: Sequence[Prompt],
+    picture: ByteArray,
+    embed: Callable[[Sequence[ByteArray]], Sequence[Segmenter]],
+    *,
+    max_hole_area: float = 0,
+    max_speck_area: float = 0,
+    threshold: float = 0.0,
+    settings: RefineSettings | None = None,
+) -> Iterator[Closer]:
+    """What windows show of objects, where that enlarges them; those whose window shows nothing are left out.
+
+    Args:
+        boxes: (N, 4) xyxy around the first masks; zeros where a mask is empty.
+        logits_of: Gives the logits (m, m) of a first mask, on the grid of the whole picture.
+        mask_size: Side m of the low-resolution masks.
+        prompts: What each object was asked for with, in pixels of the picture.
         picture: (h, w, 3) RGB.
         embed: Encodes parts of the picture; gets at most ``WINDOWS_PER_BATCH`` at a time.
         max_hole_area: In cells of the low-resolution mask of the whole picture, here as well.
@@ -122,21 +191,25 @@ def draw_again(
         settings: How to go about it.
     """
     settings = settings or RefineSettings()
-    boxes = masks.boxes
-    looks = plan(boxes, prompts, masks.size, masks.logits.shape[-1], settings)
+    size: Size = (picture.shape[0], picture.shape[1])
+    looks = plan(boxes, prompts, size, mask_size, settings)
     for start in range(0, len(looks), WINDOWS_PER_BATCH):
         batch = looks[start : start + WINDOWS_PER_BATCH]
         embedded = embed([picture[look.window.part] for look in batch])
         for (window, objects, _), segmenter in zip(batch, embedded, strict=True):
-            cells = window.magnification(masks.size) ** 2  # of its mask grid, in one of the picture's
+            cells = window.magnification(size) ** 2  # of its mask grid, in one of the picture's
             found = segmenter.segment(
-                *(_known(masks, boxes, one, prompts[one], window, settings) for one in objects),
+                *(
+                    _known(boxes[one], logits_of(one), prompts[one], window, size, settings)
+                    for one in objects
+                ),
                 max_hole_area=max_hole_area * cells,
                 max_speck_area=max_speck_area * cells,
                 threshold=threshold,
             )
-            for row, one in enumerate(objects):
-                _paste(masks, one, window, found, row)
+            for one, mask in zip(objects, found, strict=True):
+                if mask.bitmaps.any():
+                    yield Closer(one, window, mask.bitmaps[0], float(mask.scores[0]), mask.logits[0])
 
 
 def plan(
@@ -204,7 +277,12 @@ def _join(looks: list[Look], index: int, window: Window, max_shared: float) -> N
 
 
 def _known(
-    masks: Masks, boxes: FloatArray, index: int, prompt: Prompt, window: Window, settings: RefineSettings
+    box: FloatArray,
+    logits: FloatArray,
+    prompt: Prompt,
+    window: Window,
+    size_hw: Size,
+    settings: RefineSettings,
 ) -> Prompt:
     """What is known of one object, in pixels of the window: its box, clicks in the window, its first mask."""
     x, y = window[:2]
@@ -212,27 +290,17 @@ def _known(
     if prompt.box is not None:
         known.append(Box(prompt.box.x0 - x, prompt.box.y0 - y, prompt.box.x1 - x, prompt.box.y1 - y))
     elif settings.boxed:
-        x0, y0, x1, y1 = boxes[index].tolist()
+        x0, y0, x1, y1 = box.tolist()
         known.append(Box(x0 - x, y0 - y, x1 - x, y1 - y))
     if prompt.points is not None:
         coords = prompt.points.coords - np.array((x, y), np.float32)
         near = ((coords >= 0) & (coords <= (window.x1 - x, window.y1 - y))).all(axis=1)
         if near.any():
             known.append(Points(coords[near], prompt.points.labels[near]))
-    if not _empty(boxes[index]):
-        weight = 1 / window.magnification(masks.size) if settings.fading else 1.0
-        known.append(MaskPrompt(weight * magnified(masks.logits[index], window, masks.size)))
+    if not _empty(box):
+        weight = 1 / window.magnification(size_hw) if settings.fading else 1.0
+        known.append(MaskPrompt(weight * magnified(logits, window, size_hw)))
     return Prompt.of(known)
-
-
-def _paste(masks: Masks, index: int, window: Window, found: Masks, row: int) -> None:
-    """Make one object what its window shows, and nothing outside; one that shows nothing changes nothing."""
-    if not found.bitmaps[row].any():
-        return
-    masks.bitmaps[index] = False
-    masks.bitmaps[index][window.part] = found.bitmaps[row]
-    masks.scores[index] = found.scores[row]
-    masks.logits[index] = reduced(found.logits[row], window, masks.size)
 
 
 def _empty(box: FloatArray) -> bool:
@@ -254,19 +322,26 @@ def magnified(logits: FloatArray, window: Window, size_hw: Size) -> FloatArray:
 def reduced(logits: FloatArray, window: Window, size_hw: Size) -> FloatArray:
     """Logits (m, m) of a window, averaged onto the picture's grid (m, m), and outside their lowest, or -1."""
     side = logits.shape[-1]
-    down = _overlap(side, size_hw[0], window.y0, window.y1)
-    across = _overlap(side, size_hw[1], window.x0, window.x1)
+    down = shares(side, size_hw[0], window.y0, window.y1, side)
+    across = shares(side, size_hw[1], window.x0, window.x1, side)
     covered = down.sum(axis=1)[:, None] * across.sum(axis=1)
     outside = min(float(logits.min()), -1.0)
     averaged: FloatArray = (down @ logits @ across.T + outside * (1 - covered)).astype(np.float32)
     return averaged
 
 
-def _overlap(side: int, length: int, start: int, stop: int) -> FloatArray:
-    """(side, side): the share of each cell of ``length`` pixels that each cell of start to stop covers."""
-    edges = np.arange(side + 1)
-    outer, inner = edges * (length / side), start + edges * ((stop - start) / side)
+def shares(side: int, length: int, start: int, stop: int, cells: int) -> FloatArray:
+    """Which cells of one grid cover how much of another's, along one axis.
+
+    Returns:
+        (side, cells) float32: of each of ``side`` cells of ``length`` pixels, the share that each of
+        ``cells`` cells from pixel ``start`` to ``stop`` covers.
+    """
+    outer, inner = (
+        np.arange(side + 1) * (length / side),
+        start + np.arange(cells + 1) * ((stop - start) / cells),
+    )
     low = np.maximum(outer[:-1, None], inner[:-1])
     high = np.minimum(outer[1:, None], inner[1:])
-    shares: FloatArray = (np.maximum(high - low, 0) * (side / length)).astype(np.float32)
-    return shares
+    covered: FloatArray = (np.maximum(high - low, 0) * (side / length)).astype(np.float32)
+    return covered

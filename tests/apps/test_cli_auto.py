@@ -139,6 +139,20 @@ def test_settings_reach_the_search(
     assert {name: found[name] for name in expected} == expected
 
 
+def test_masks_drawn_again(run: Run, tmp_path: Path, fake_load: list[dict[str, Any]]) -> None:
+    Image.new("RGB", (640, 480), "grey").save(tmp_path / "large.png")
+    plain = run("segment", tmp_path / "large.png", *FEW, "-o", "plain")
+    refined = run("segment", tmp_path / "large.png", *FEW, "--refine", "-o", "refined")
+    assert (plain.code, refined.code) == (0, 0), plain.err + refined.err
+    first, second = (
+        json.loads((tmp_path / name / "results.json").read_text()) for name in ("plain", "refined")
+    )
+    assert (first["settings"]["refine"], second["settings"]["refine"]) == (False, True)
+    assert {row["area"] for row in first["objects"]} != {row["area"] for row in second["objects"]}
+    for row in second["objects"]:
+        assert (bitmap(tmp_path / "refined" / row["file"]) > 0).sum() == row["area"]
+
+
 @pytest.mark.usefixtures("fake_load")
 def test_nothing_found_says_why_and_what_to_change(run: Run, photo: Path, tmp_path: Path) -> None:
     outcome = run("segment", photo, *FEW, "--min-score", 0.95, "-o", "out")
@@ -158,7 +172,6 @@ def test_nothing_found_says_why_and_what_to_change(run: Run, photo: Path, tmp_pa
         (("--auto", "--point", "3,4"), ("--auto", "--point")),
         (("--auto", "--box", "1,2,30,40"), ("--auto", "--box")),
         (("--auto", "--multimask"), ("--auto", "--multimask")),
-        (("--auto", "--refine"), ("--auto", "--refine")),
         (("--point", "3,4", "--refine", "--multimask"), ("--refine", "--multimask")),
         (("--preset", "fast"), ("--preset is for --auto",)),
         (("--point", "3,4", "--min-score", "0"), ("--min-score is for --auto",)),

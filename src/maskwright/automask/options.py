@@ -60,6 +60,9 @@ class AutomaskOptions:
     second_look: bool = False
     """Give every mask back to the model once, as a prompt beside its click: better outlines for about four
     times the work of decoding (``use_m2m``)."""
+    refine: bool = False
+    """At the end, draw every mask again from its surroundings in the picture at full size: sharper outlines
+    on large pictures, for one more encoding per mask that this enlarges."""
     candidates: bool = True
     """Three masks per click: part, object, whole. False: the single one (``multimask_output``)."""
     memory_mib: int = 512

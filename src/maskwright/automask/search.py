@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from maskwright.automask import places
 from maskwright.automask.clicks import Clicks, batch_size
+from maskwright.automask.closer import draw_closer
 from maskwright.automask.found import FoundMasks, Sieve
 from maskwright.automask.options import AutomaskOptions
 from maskwright.automask.places import Crop
@@ -104,14 +105,19 @@ class Search(Iterator[SearchStep]):
         """Whether every click was answered."""
         return self._next == len(self._work)
 
-    def result(self, *, largest_first: bool = True) -> FoundMasks:
-        """What was found so far, without duplicates.
+    def result(
+        self, *, largest_first: bool = True, progress: Callable[[int], object] | None = None
+    ) -> FoundMasks:
+        """What was found so far, without duplicates; with ``refine`` drawn again, anew with every call.
 
         Args:
             largest_first: Sort by area. Otherwise by score within the picture, or, where crops were searched,
                 those of the smallest crops first, which is the order of the official generator.
+            progress: With ``refine`` it is called for every mask that was drawn again, with their number.
         """
         found = self._reckoned()[0]
+        if self.options.refine:
+            found = draw_closer(self._runtime, self._picture, found, self.options, progress)
         if largest_first:
             found = found[np.argsort(-found.areas, kind="stable")]
         return replace(found, image=to_uint8(self._picture))

@@ -192,13 +192,11 @@ def segment(
         min_stability=min_stability,
         max_overlap=max_overlap,
         crop_layers=crop_layers,
+        refine=(auto and refine) or None,
     )
     check_together(
         auto=auto,
-        prompting=["--point"] * bool(point)
-        + ["--box"] * bool(box)
-        + ["--multimask"] * multimask
-        + ["--refine"] * refine,
+        prompting=["--point"] * bool(point) + ["--box"] * bool(box) + ["--multimask"] * multimask,
         searching=settings.as_options() + ["--overwrite"] * overwrite,
     )
     if auto:

@@ -70,6 +70,21 @@ def run_lengths(spans: IntArray, size_hw: Size) -> RunLengths:
     return np.diff(edges, prepend=0).astype(np.int32)
 
 
+def placed(bitmap: BoolArray, corner_xy: tuple[int, int], size_hw: Size) -> RunLengths:
+    """Run lengths of a part of a bitmap that is not set elsewhere.
+
+    Args:
+        bitmap: (rows, columns) bool: the part.
+        corner_xy: Column and row of its first pixel in the whole.
+        size_hw: Height and width of the whole.
+    """
+    edges = np.diff(np.pad(bitmap.T.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    (columns, begins), (_, ends) = np.nonzero(edges == 1), np.nonzero(edges == -1)
+    return run_lengths(
+        np.stack((columns + corner_xy[0], begins + corner_xy[1], ends + corner_xy[1])), size_hw
+    )
+
+
 def compress(runs: RunLengths, size_hw: Size) -> Rle:
     """Run lengths in COCO's text code."""
     from pycocotools import mask as coco

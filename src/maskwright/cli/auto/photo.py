@@ -40,7 +40,7 @@ def find_in_photo(request: Request) -> None:
     watch = Watch()
     with results_folder(out) as folder, watch.warnings():
         search = _searched(request, picture, watch)
-        report = _write(folder, request, search, watch)
+        report = _write(folder, request, search, _found(search, watch), watch)
     if not report["objects"]:
         watch.say(f"warning: no masks were found: {nothing_found(search.sieve, search.options)}")
     if request.as_json:
@@ -62,12 +62,19 @@ def _searched(request: Request, picture: ImageArray, watch: Watch) -> Search:
         return search
 
 
-def _write(folder: Path, request: Request, search: Search, watch: Watch) -> dict[str, Any]:
+def _found(search: Search, watch: Watch) -> FoundMasks:
+    """What the search found, drawn again where that was asked for."""
+    if not search.options.refine:
+        return search.result()
+    with watch.stage("refining", search.sieve.kept, unit="mask") as stage:
+        return search.result(progress=lambda _: stage.advance())
+
+
+def _write(folder: Path, request: Request, search: Search, found: FoundMasks, watch: Watch) -> dict[str, Any]:
     """Write everything; the content of ``results.json`` is returned."""
     from maskwright.cli.auto.report import numbers_png, results
     from maskwright.io.files import write_bytes
 
-    found = search.result()
     digits = max(3, len(str(len(found))))
     names = [f"{MASKS}/object-{number:0{digits}}.png" for number in range(1, len(found) + 1)]
     with staged(folder) as stage:

@@ -24,6 +24,7 @@ class Settings:
     min_stability: float | None = None
     max_overlap: float | None = None
     crop_layers: int | None = None
+    refine: bool | None = None
 
     @property
     def given(self) -> dict[str, Any]:
