@@ -177,6 +177,7 @@ def export(recipe: Recipe, state: dict[str, Any], options: Options) -> Path:
 def start_model(recipe: Recipe) -> tuple[SAM2, bool]:
     """The model that a run begins with, and whether its memory half has no meaning."""
     from maskwright.train.finetune import parts_to_train
+    from maskwright.train.kernels import quicken
     from maskwright.weights.load import build, load_checkpoint
 
     if recipe.init == IMAGENET:
@@ -185,6 +186,7 @@ def start_model(recipe: Recipe) -> tuple[SAM2, bool]:
         found = load_checkpoint(_file(recipe.init))
         model, image_only = build(_sized(found.config, recipe), found.state), found.image_only
     parts_to_train(model, recipe.freeze, recipe.lora)
+    quicken(model)
     return model, image_only
 
 

@@ -23,6 +23,7 @@ from maskwright.pixels.boxes import boxes_of
 from maskwright.pixels.preprocess import preprocess
 from maskwright.train.augment import AugmentConfig, augment
 from maskwright.train.finetune import Rates, rate_groups
+from maskwright.train.kernels import few_tokens
 from maskwright.train.losses import Loss, LossConfig, is_sure, segmentation_loss
 from maskwright.train.prompts import (
     PromptConfig,
@@ -201,7 +202,8 @@ class PictureTask(Task):
         self, features: ImageFeatures, prompts: PromptTensors, targets_BPHW: Tensor
     ) -> tuple[Loss, Tensor]:
         """Losses, and the logits (B, P, H, W) of the picked candidates, which corrections begin with."""
-        decoded = self.model.decode(features, prompts)
+        with few_tokens(targets_BPHW.device):
+            decoded = self.model.decode(features, prompts)
         loss = segmentation_loss(decoded, targets_BPHW, is_sure(prompts.labels_BPK), self.config.losses)
         return loss, take(decoded.logits_BPMHW.detach(), best_of_three(decoded.iou_BPM)).float()
 
