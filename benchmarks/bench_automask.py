@@ -330,17 +330,15 @@ def memory_table(report: dict[str, Any]) -> str:
         f"{report['grid']} x {report['grid']} clicks, preset fast; load at the start {report['load']}.",
         "",
         "Peak: resident memory of the process above what it had with model and picture loaded; each size in "
-        "a process of its own, one search. maskwright copies an array that it is given, so that nobody can "
-        "change it meanwhile; that copy is in the peak, and taken off in the column after it. The option "
-        "memory_mib has its default, 512.",
+        "a process of its own, one search. The option memory_mib has its default, 512.",
         "",
-        "| megapixels | picture | picture (MiB) | peak (MiB) | without the copy (MiB) | seconds | masks |",
-        "|---|---|---|---|---|---|---|",
+        "| megapixels | picture | picture (MiB) | peak (MiB) | seconds | masks |",
+        "|---|---|---|---|---|---|",
     ]
     for row in report["rows"]:
         w, h = row["size"]
-        copy, peak = 3 * w * h / 2**20, row["peak_mib"] or math.nan
-        numbers = f"{copy:.0f}", f"{peak:.0f}", f"{peak - copy:.0f}", f"{row['seconds']:.1f}"
+        picture, peak = 3 * w * h / 2**20, row["peak_mib"] or math.nan
+        numbers = f"{picture:.0f}", f"{peak:.0f}", f"{row['seconds']:.1f}"
         cells = (row["megapixels"], f"{w} x {h}", *numbers, row["masks"])
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"

@@ -86,6 +86,8 @@ class ModelConfig:
     """nano: ConvNeXt blocks that mix picture and dense prompt before the decoder's transformer."""
     fine_layers: bool = False
     """nano: finer features learn from coarser ones, and the decoder has layers at strides 8 and 4 too."""
+    appraise: bool = False
+    """nano: predicted IoUs also look at the masks, see ``model.appraisal``."""
     match_memory: bool = False
     """nano: memories are matched cell by cell and the mask they hold is redrawn (``model.memory_cells``)."""
     pixel_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -148,6 +150,7 @@ NANO = ModelConfig(
     memory_mlp=0,
     match_memory=True,
     fine_layers=True,
+    appraise=True,
     draw_prompts=True,
     neck_layers=3,
     fusion_layers=2,

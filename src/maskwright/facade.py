@@ -205,7 +205,8 @@ class MaskModel:
             found = model.automask("truck.jpg", "dense", min_score=0.6)
 
         Args:
-            image: As for :meth:`embed`.
+            image: As for :meth:`embed`. An array is not copied, so it must not change meanwhile; overlays of
+                the result are drawn on it.
             preset: ``"fast"``, ``"balanced"`` (the settings of the official generator, or what suits nano) or
                 ``"dense"``.
             options: Everything that can be chosen, instead of a preset.
@@ -252,7 +253,7 @@ class MaskModel:
             options = AutomaskOptions.preset(preset, model=self.name, **changes)
         elif changes or preset != "balanced":
             raise InputError("give either options, or a preset and changes to it, not both")
-        picture = read_image(image)
+        picture = read_image(image, copy=False)
         places.check_size((picture.shape[0], picture.shape[1]), options)
         return Search(self.runtime, picture, options)
 

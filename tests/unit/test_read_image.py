@@ -14,8 +14,10 @@ import torch
 from PIL import Image
 
 from maskwright.errors import ImageError, InputError
+from maskwright.facade import MaskModel
 from maskwright.io import images
 from maskwright.io.images import read_image, write_image
+from maskwright.runtime.fake import Fake
 
 MARKED = np.zeros((4, 6, 3), np.uint8)
 """Higher than wide turned; a red corner at the top left, blue at the top right."""
@@ -68,6 +70,15 @@ def test_the_result_is_never_the_memory_of_the_caller(picture):
         image = read_image(source)
         assert not np.shares_memory(image, np.asarray(source))
         assert image.flags.writeable
+
+
+def test_unless_no_copy_is_asked_for(picture):
+    assert np.shares_memory(read_image(picture, copy=False), picture)
+    rgba = np.dstack((picture, picture[..., :1]))
+    assert np.shares_memory(read_image(rgba, copy=False), rgba)
+    np.testing.assert_array_equal(read_image(rgba, copy=False), picture)
+    searched = MaskModel(Fake()).automask(picture, points_per_side=2).image
+    assert np.shares_memory(searched, picture)
 
 
 def upright_versions():

@@ -47,7 +47,7 @@ class FoundMasks:
     crops: IntArray
     """(N, 4) int64: the part of the picture that was searched, ``xyxy`` with x1, y1 exclusive."""
     image: ByteArray | None = None
-    """(h, w, 3) RGB picture that overlays are drawn on, or None."""
+    """(h, w, 3) RGB picture that overlays are drawn on, or None; of an array that was searched, no copy."""
 
     @classmethod
     def none(cls, size: Size, image: ByteArray | None = None) -> FoundMasks:

@@ -58,7 +58,7 @@ ImageSource: TypeAlias = (
 """Path, content of an image file, open file, PIL picture or array."""
 
 
-def read_image(source: ImageSource) -> ImageArray:
+def read_image(source: ImageSource, *, copy: bool = True) -> ImageArray:
     """Read a picture as RGB.
 
     Files and PIL pictures are turned upright by their EXIF orientation. Alpha is dropped, palettes and CMYK
@@ -67,9 +67,11 @@ def read_image(source: ImageSource) -> ImageArray:
     Args:
         source: A path, the bytes of an image file, a file open for reading bytes, a PIL picture, or an array
             (h, w), (h, w, 1), (h, w, 3) or (h, w, 4): uint8, uint16, or float in 0..1.
+        copy: Without it, an array that fits as it is is returned itself, or a part of it.
 
     Returns:
-        (h, w, 3) uint8, or float32 in 0..1 for 16-bit and float sources; never memory of the caller's.
+        (h, w, 3) uint8, or float32 in 0..1 for 16-bit and float sources; with ``copy`` never memory of the
+        caller's.
 
     Raises:
         ImageError: missing, empty, truncated, larger than ``MASKWRIGHT_MAX_PIXELS``, not a picture, or an
@@ -82,7 +84,7 @@ def read_image(source: ImageSource) -> ImageArray:
     if isinstance(source, Image.Image):
         return _from_pil(source, "the PIL picture")
     if hasattr(source, "__array__"):
-        return _from_array(source)
+        return _from_array(source, copy=copy)
     if hasattr(source, "read"):
         return _from_file(source)
     raise ImageError(
@@ -260,7 +262,7 @@ def _deep_grey(samples: npt.NDArray[np.int32], name: str) -> npt.NDArray[np.uint
     return samples.astype(np.uint16)
 
 
-def _from_array(source: Any) -> ImageArray:
+def _from_array(source: Any, *, copy: bool) -> ImageArray:
     try:
         array: npt.NDArray[Any] = np.asarray(source)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -269,7 +271,7 @@ def _from_array(source: Any) -> ImageArray:
             "for a tensor pass image.detach().cpu().numpy()"
         ) from error
     rgb = to_rgb(array)
-    return rgb.copy() if np.may_share_memory(rgb, array) else rgb
+    return rgb.copy() if copy and np.may_share_memory(rgb, array) else rgb
 
 
 def _reason(error: BaseException) -> str:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.config import HieraConfig, ModelConfig
+from maskwright.model.appraisal import Appraisal, asked_box
 from maskwright.model.candidates import Chosen
 from maskwright.model.efficientnet import EfficientNet
 from maskwright.model.hiera import Hiera
@@ -70,6 +71,8 @@ class SAM2(nn.Module):
         self.pointer_mask = nn.Conv2d(1, 1, 4, 4)
         if config.fine_layers:
             self.top_down = TopDown(width)
+        if config.appraise:
+            self.appraisal = Appraisal()
         if config.match_memory:
             self.memory_cells = MemoryCells(config)
             return
@@ -100,6 +103,13 @@ class SAM2(nn.Module):
         height, width = features.low_BCHW.shape[-2:]
         place_CHW = self.prompt_encoder.position.grid(height, width)
         out = self.mask_decoder(features, place_CHW, encoded)
+        iou_NM = out.iou_NM
+        if self.config.appraise:
+            points_NK2, labels_NK = prompts.points_BPK2.flatten(0, 1), prompts.labels_BPK.flatten(0, 1)
+            box_N4, boxed_N = asked_box(
+                points_NK2, labels_NK, out.logits_NMHW.shape[-1] / self.config.image_size
+            )
+            iou_NM = self.appraisal(iou_NM, out.logits_NMHW, box_N4, boxed_N)
         shape = prompts.labels_BPK.shape[:2]
         object_score_BP = out.object_score_N1[:, 0].unflatten(0, shape)
         if features.presence_B is not None:
@@ -109,7 +119,7 @@ class SAM2(nn.Module):
         pointers_NMC = pointers_NMC + (1 - visible_N11) * self.no_object_pointer
         return Decoded(
             out.logits_NMHW.unflatten(0, shape),
-            out.iou_NM.unflatten(0, shape),
+            iou_NM.unflatten(0, shape),
             pointers_NMC.unflatten(0, shape),
             object_score_BP,
         )

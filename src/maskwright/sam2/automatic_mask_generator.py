@@ -114,7 +114,9 @@ class SAM2AutomaticMaskGenerator:
         if not isinstance(image, np.ndarray):
             raise ImageError(f"the picture is a {type(image).__name__}; pass an RGB array (h, w, 3)")
         native = self.predictor.native()
-        search = Search(native.runtime, read_image(image), self._options(), dynamic=self.predictor.dynamic)
+        search = Search(
+            native.runtime, read_image(image, copy=False), self._options(), dynamic=self.predictor.dynamic
+        )
         for _ in search:
             pass
         found = search.result(largest_first=False)

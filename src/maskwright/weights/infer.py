@@ -42,6 +42,7 @@ def infer_config(shapes: Shapes) -> ModelConfig:
         occlusion_memory=no_memory_half or "no_object_memory" in shapes,
         pointer_time=no_memory_half or "pointer_time_projection.weight" in shapes,
         draw_prompts=_side(shapes, "prompt_encoder.mask_stem.weight", 1, 1) > 1,
+        appraise="appraisal.change.weight" in shapes,
         neck_layers=_count(shapes, "neck.blocks."),
         fusion_layers=_count(shapes, "mask_decoder.fusion."),
     )
