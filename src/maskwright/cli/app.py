@@ -436,8 +436,9 @@ def train(
     freeze: Annotated[
         str | None,
         typer.Option(
-            metavar="early|trunk|encoder|none",
-            help="What keeps its weights: the trunk up to stride 8, all of it, or trunk and neck.",
+            metavar="early|trunk|encoder|masks|none",
+            help="What keeps its weights: the trunk up to stride 8, all of it, trunk and neck, or all but "
+            "what predicts IoUs.",
             show_default="the recipe's",
         ),
     ] = None,
