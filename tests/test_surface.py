@@ -18,6 +18,7 @@ PUBLIC = [
     "Box",
     "CheckpointError",
     "ConfidentPolicy",
+    "Discover",
     "DownloadError",
     "Embedding",
     "FoundMasks",

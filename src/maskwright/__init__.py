@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from maskwright.automask.options import AutomaskOptions
     from maskwright.automask.search import Search, SearchStep
     from maskwright.config import ModelConfig
+    from maskwright.discover.options import Discover
     from maskwright.errors import (
         CheckpointError,
         DownloadError,
@@ -50,6 +51,7 @@ __all__ = [
     "Box",
     "CheckpointError",
     "ConfidentPolicy",
+    "Discover",
     "DownloadError",
     "Embedding",
     "FoundMasks",
@@ -91,6 +93,7 @@ _HOMES = {
     "automask.options": ("AutomaskOptions",),
     "automask.search": ("Search", "SearchStep"),
     "config": ("ModelConfig",),
+    "discover.options": ("Discover",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "facade": ("MaskModel", "load", "models"),
     "frames": ("Frame", "TrackedFrame", "TrackedObject"),

@@ -16,6 +16,8 @@ from maskwright.automask.found import FoundMasks
 from maskwright.automask.options import AutomaskOptions
 from maskwright.automask.search import Search, SearchStep
 from maskwright.config import ModelConfig
+from maskwright.discover.options import Discover
+from maskwright.discover.scout import Scout
 from maskwright.errors import InputError, PromptError
 from maskwright.io.images import ImageSource, read_image
 from maskwright.io.sources import Corrupt, open_source
@@ -24,6 +26,7 @@ from maskwright.runtime.eager import Eager, place
 from maskwright.runtime.protocol import Runtime
 from maskwright.runtime.select import choose
 from maskwright.segmenter import Embedding, embed
+from maskwright.track.objects import checked_id
 from maskwright.track.options import TrackOptions
 from maskwright.track.session import Session
 from maskwright.track.tracker import Direction, Plan, Prompts, Tracking
@@ -300,8 +303,9 @@ class MaskModel:
     def track(
         self,
         source: Any,
-        prompts: Prompts,
+        prompts: Prompts | None = None,
         *,
+        discover: Discover | bool | int | None = None,
         direction: Direction = "forward",
         start: int | None = None,
         stop: int | None = None,
@@ -323,8 +327,12 @@ class MaskModel:
                 an iterator of frames; see ``open_source``.
             prompts: By object number: what it is in the first frame visited, or ``{frame: prompt}`` for one
                 or several frames: Points, Box, both, mask logits, or the mask itself as bool (h, w).
+                With ``discover`` there need not be any.
+            discover: Find further objects without prompts: True, the number of frames from one search to
+                the next, or :class:`Discover` with everything that can be chosen.
             direction: ``"forward"``, ``"backward"``, or ``"both"`` from the earliest prompted frame.
-            start: First frame; by default the earliest prompted one (backward: the latest).
+            start: First frame; by default the earliest prompted one (backward: the latest), or with
+                ``discover`` and forward the first of all.
             stop: Forward: the frame to stop before. Backward: the last one, inclusive.
             step: Distance between visited frames.
             drop_frames: Take the newest frame and drop those that came meanwhile; by default where live.
@@ -337,20 +345,28 @@ class MaskModel:
             may be prompted between two frames.
 
         Raises:
-            InputError: the weights can only segment pictures, no prompts, or numbers that make no sense.
+            InputError: the weights can only segment pictures, nothing to follow, or numbers that make no
+                sense.
             SourceError: the source cannot be opened.
         """
         self._check_video()
+        scout = self._scout(Discover.of(discover), prompts or {})
         opened = open_source(source, corrupt=corrupt)
         plan = Plan.of(
-            prompts,
+            prompts or {},
             direction=direction,
             start=start,
             stop=stop,
             step=step,
             drop_frames=opened.live if drop_frames is None else drop_frames,
+            discovers=scout is not None,
         )
-        return Tracking(session or Session(self.video_runtime, options), opened, plan)
+        return Tracking(session or Session(self.video_runtime, options), opened, plan, scout)
+
+    def _scout(self, settings: Discover | None, prompts: Prompts) -> Scout | None:
+        if settings is None:
+            return None
+        return Scout(self.runtime, settings, settings.search(self.name), map(checked_id, prompts))
 
     def _check_video(self) -> None:
         if self.image_only:

@@ -78,6 +78,8 @@ class TrackedFrame:
     """(h, w, 3) uint8 RGB, or None where it was not kept."""
     prompted: frozenset[int] = frozenset()
     """Numbers of the objects that the caller prompted in this frame."""
+    discovered: frozenset[int] = frozenset()
+    """Numbers of the objects that were found in this frame without having been asked for."""
 
     @property
     def visible(self) -> BoolArray:

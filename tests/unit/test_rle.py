@@ -99,3 +99,14 @@ def test_some_columns():
     runs = rle.run_lengths(spans_of(bitmap), (9, 20))
     for first, last in ((0, 20), (3, 4), (7, 19), (5, 5)):
         assert np.array_equal(rle.columns(runs, (9, 20), first, last), bitmap[:, first:last])
+
+
+def test_runs_of_a_bitmap():
+    rng = np.random.default_rng(1)
+    for density in (0, 0.1, 0.9, 1):
+        bitmap = rng.random((13, 7)) < density
+        runs = rle.placed(bitmap, (0, 0), (13, 7))
+        assert runs.dtype == np.int32
+        assert runs.sum() == bitmap.size
+        np.testing.assert_array_equal(rle.bitmap(runs, (13, 7)), bitmap)
+        assert rle.compress(runs, (13, 7)) == rle.encode(bitmap)[0]

@@ -19,7 +19,7 @@ from maskwright.pixels.nms import nms
 from maskwright.pixels.rgb import to_uint8
 from maskwright.runtime.protocol import Runtime
 from maskwright.segmenter import embed
-from maskwright.types import FloatArray, ImageArray, Size
+from maskwright.types import BoolArray, FloatArray, ImageArray, Size
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,13 @@ class Search(Iterator[SearchStep]):
     """
 
     def __init__(
-        self, runtime: Runtime, picture: ImageArray, options: AutomaskOptions, *, dynamic: bool = True
+        self,
+        runtime: Runtime,
+        picture: ImageArray,
+        options: AutomaskOptions,
+        *,
+        dynamic: bool = True,
+        within: BoolArray | None = None,
     ) -> None:
         """Plans the search; nothing is computed yet.
 
@@ -57,11 +63,13 @@ class Search(Iterator[SearchStep]):
             picture: (h, w, 3) RGB, uint8 or float32 in 0..1; is not copied.
             options: What to search with.
             dynamic: Where one mask is asked for, take the best of three if the single one is unstable.
+            within: (h, w) bool: leave out the clicks elsewhere, and crops without any click.
         """
         self.options = options
         self.size: Size = (picture.shape[0], picture.shape[1])
         self._runtime, self._picture, self._dynamic = runtime, picture, dynamic
-        self._work = _planned(self.size, options, batch_size(options, runtime.config, runtime.device))
+        step = batch_size(options, runtime.config, runtime.device)
+        self._work = list(_planned(self.size, options, step, within))
         self._total = sum(len(points) for _, points in self._work)
         self._next = self._done = 0
         self._closed = False
@@ -162,13 +170,18 @@ class Search(Iterator[SearchStep]):
         return found[nms(_last_included(found), found.scores, self.options.max_overlap)]
 
 
-def _planned(size: Size, options: AutomaskOptions, step: int) -> list[tuple[Crop, FloatArray]]:
+def _planned(
+    size: Size, options: AutomaskOptions, step: int, within: BoolArray | None
+) -> Iterator[tuple[Crop, FloatArray]]:
     """Every batch of clicks, crop by crop."""
-    work = []
     for crop in places.crops(size, options):
         points = places.points(options, crop)
-        work += [(crop, points[start : start + step]) for start in range(0, len(points), step)]
-    return work
+        if within is not None:
+            part = within[crop.y0 : crop.y1, crop.x0 : crop.x1]
+            x, y = np.minimum(points.astype(np.int64), np.array(part.shape[::-1]) - 1).T
+            points = points[part[y, x]]
+        for start in range(0, len(points), step):
+            yield crop, points[start : start + step]
 
 
 def _last_included(found: FoundMasks) -> FloatArray:

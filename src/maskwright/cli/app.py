@@ -21,6 +21,7 @@ from maskwright.cli.auto.options import (
 )
 from maskwright.cli.evaluate import commands as evaluation
 from maskwright.cli.options import Device, Dtype, ImageSize, Model
+from maskwright.cli.track import discovery
 from maskwright.errors import MaskwrightError
 
 INTERRUPTED = 130
@@ -309,10 +310,21 @@ def track(
         typer.Option(metavar="CELLS", help="Fill holes up to this many cells of the network's mask grid."),
     ] = 8,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    discover: discovery.DiscoverFlag = False,
+    every: discovery.Every = None,
+    max_objects: discovery.MaxObjects = None,
+    preset: discovery.Preset = None,
+    min_score: discovery.MinScore = None,
+    min_stability: discovery.MinStability = None,
+    min_area: discovery.MinArea = None,
+    max_area: discovery.MaxArea = None,
+    forget_after: discovery.ForgetAfter = None,
 ) -> None:
-    """Follow objects through a video.
+    """Follow objects through a video: those that are asked for, those that are found, or both.
 
     maskwright track street.mp4 --object 1:point=320,240 --object 2:box=40,60,300,420@3.5s
+
+    maskwright track street.mp4 --discover
 
     Without -o, --masks, --cutout and --log, writes VIDEO-tracked.mp4 and VIDEO-tracked.jsonl. A run that was
     ended by whatever goes on with --resume, and gives what it would have given. Ctrl-C finishes the files.
@@ -342,6 +354,17 @@ def track(
             no_overlap=no_overlap,
             fill=fill,
             as_json=as_json,
+            discover=discover,
+            discovering=discovery.Discovering(
+                every=every,
+                max_objects=max_objects,
+                preset=preset,
+                min_score=min_score,
+                min_stability=min_stability,
+                min_area=min_area,
+                max_area=max_area,
+                forget_after=forget_after,
+            ),
         )
     )
     if not finished:

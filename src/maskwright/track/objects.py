@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NewType
 
@@ -14,6 +14,16 @@ Slot = NewType("Slot", int)
 """Row of an object in the memory bank; changes when another object is removed."""
 
 
+@dataclass(frozen=True)
+class Discovery:
+    """How an object that nobody asked for came in."""
+
+    frame: int
+    """Number of the frame that it was found in."""
+    unseen: int = 0
+    """Frames in a row, up to the current one, in which it was not seen."""
+
+
 @dataclass
 class FollowedObject:
     """What is known of an object besides its memories."""
@@ -22,6 +32,8 @@ class FollowedObject:
     slot: Slot
     not_remembered: int = 0
     """Frames that the policy left out of the object's memory; its clock is behind by that many."""
+    discovery: Discovery | None = None
+    """None for an object that the caller has prompted."""
 
 
 class Objects:
@@ -29,6 +41,8 @@ class Objects:
 
     def __init__(self) -> None:
         self._by_id: dict[ObjectId, FollowedObject] = {}
+        self.highest = 0
+        """Highest number that any object has had, also those that were removed; at least 0."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -51,7 +65,15 @@ class Objects:
 
     def add(self, number: ObjectId, slot: Slot) -> FollowedObject:
         added = self._by_id[number] = FollowedObject(number, slot)
+        self.highest = max(self.highest, number)
         return added
+
+    def tally(self, seen: Container[int]) -> None:
+        """Count for discovered objects in how many frames they were not seen; once for each frame."""
+        for one in self:
+            if one.discovery is not None:
+                unseen = 0 if one.id in seen else one.discovery.unseen + 1
+                one.discovery = Discovery(one.discovery.frame, unseen)
 
     def remove(self, number: int, last: Slot) -> Slot:
         """Take an object out; the one in the ``last`` row moves to its row, which is returned."""

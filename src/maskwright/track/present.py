@@ -5,7 +5,7 @@ Shapes: N objects, (h, w) the frame, m the side of the low-resolution masks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import torch
@@ -27,9 +27,14 @@ def cleaned(logits_NHW: Tensor, options: TrackOptions) -> Tensor:
 
 
 def present(
-    frame: Frame, answers: Mapping[ObjectId, Answer], mask_size: int, options: TrackOptions
+    frame: Frame,
+    answers: Mapping[ObjectId, Answer],
+    mask_size: int,
+    options: TrackOptions,
+    *,
+    discovered: Collection[int] = (),
 ) -> TrackedFrame:
-    """The objects of a frame, with masks at its size."""
+    """The objects of a frame, with masks at its size; nobody has prompted those ``discovered`` in it."""
     ids = tuple(answers)
     bitmaps = np.zeros((len(ids), *frame.size), np.bool_)
     logits = np.zeros((len(ids), mask_size, mask_size), np.float32)
@@ -52,7 +57,8 @@ def present(
         logits=logits,
         time=frame.time,
         image=frame.image,
-        prompted=frozenset(number for number, one in answers.items() if one.prompted),
+        prompted=frozenset(number for number, one in answers.items() if one.prompted).difference(discovered),
+        discovered=frozenset(discovered).intersection(answers),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -16,12 +16,12 @@ from maskwright.io.images import ImageSource, read_image
 from maskwright.pixels.rgb import to_uint8
 from maskwright.runtime.protocol import Runtime
 from maskwright.track import ask, snapshot
-from maskwright.track.objects import FollowedObject, ObjectId, Slot, checked_id
+from maskwright.track.objects import Discovery, FollowedObject, ObjectId, Slot, checked_id
 from maskwright.track.options import TrackOptions
 from maskwright.track.present import present
 from maskwright.track.tracks import Tracks
 from maskwright.track.visited import Visited
-from maskwright.types import Size
+from maskwright.types import BoolArray, Size
 
 
 class Session:
@@ -49,6 +49,27 @@ class Session:
     def ids(self) -> tuple[int, ...]:
         """Numbers of the objects, in the order in which they were added."""
         return self._tracks.objects.ids
+
+    @property
+    def highest_id(self) -> int:
+        """Highest number that any object has had, also those that were removed; at least 0."""
+        return self._tracks.objects.highest
+
+    @property
+    def discoveries(self) -> dict[int, Discovery]:
+        """Of the objects that came by :meth:`add_discovered` and that nobody has prompted since."""
+        found = {one.id: one.discovery for one in self._tracks.objects}
+        return {number: discovery for number, discovery in found.items() if discovery is not None}
+
+    @property
+    def tick(self) -> int:
+        """Place of the current frame in the session's time: 0 for the first that was pushed, then one more;
+        -1, -2 ... on the way back after :meth:`turn_back`.
+
+        Raises:
+            StateError: no frame was pushed yet.
+        """
+        return self._visited(None).tick
 
     @property
     def num_bytes(self) -> int:
@@ -86,8 +107,7 @@ class Session:
             InputError: it has another size than the frames before.
             StateError: the session is closed.
         """
-        self._advance(frame)
-        return self.current
+        return self.push_prompted(frame, {})
 
     def prompt(
         self,
@@ -129,6 +149,32 @@ class Session:
         visited = self._visited(None)
         for number, prompt in prompts.items():
             self._ask(number, prompt, visited)
+        tracked = self._presented(visited)
+        self._tracks.objects.tally({one.id for one in tracked if one.visible and one.area})
+        return tracked
+
+    def add_discovered(self, bitmaps: Iterable[BoolArray], *, above: int = 0) -> TrackedFrame:
+        """Follow further objects of the current frame, which nobody has asked for.
+
+        Their numbers go on from :attr:`highest_id`, so none is ever given twice. An object that is prompted
+        later is the caller's from then on, and no longer among :attr:`discoveries`.
+
+        Args:
+            bitmaps: A mask for each, bool (h, w) of the frame's size.
+            above: Leave the numbers up to this one free.
+
+        Returns:
+            The frame, with all objects in it.
+
+        Raises:
+            StateError: no frame was pushed yet, or the session is closed.
+            PromptError: a mask of another size.
+        """
+        visited = self._visited(None)
+        for bitmap in bitmaps:
+            number = ObjectId(max(self.highest_id, above) + 1)
+            self._ask(number, bitmap, visited)
+            self._tracks.objects[number].discovery = Discovery(visited.frame.index)
         return self._presented(visited)
 
     def remove(self, object_id: int) -> None:
@@ -177,6 +223,8 @@ class Session:
             direction=self._tracks.direction,
             next_tick=self._next_tick,
             next_index=self._next_index,
+            highest=self.highest_id,
+            discoveries={ObjectId(number): one for number, one in self.discoveries.items()},
         )
         return snapshot.write(path, saved, self.options, self._runtime)
 
@@ -200,7 +248,9 @@ class Session:
         if saved.objects:
             session._tracks.memories.load_state(saved.memories)
         for number, (slot, not_remembered) in saved.objects.items():
-            session._tracks.objects.add(ObjectId(number), Slot(slot)).not_remembered = not_remembered
+            one = session._tracks.objects.add(ObjectId(number), Slot(slot))
+            one.not_remembered, one.discovery = not_remembered, saved.discoveries.get(one.id)
+        session._tracks.objects.highest = max(session.highest_id, saved.highest)
         if saved.visited:
             *before, session._now = saved.visited
             session._before.extend(before)
@@ -256,6 +306,7 @@ class Session:
         checked = ask.checked(prompt, visited.frame.size, self._runtime.config)
         if number in self._tracks.objects:
             self._answer(self._tracks.objects[number], checked, visited, anchor=anchor)
+            self._tracks.objects[number].discovery = None
             return
         one = self._tracks.add(number)
         try:
@@ -287,7 +338,8 @@ class Session:
         answers = {
             one.id: visited.answers[one.id] for one in self._tracks.objects if one.id in visited.answers
         }
-        return present(visited.frame, answers, self._runtime.config.mask_size, self.options)
+        found = {number for number, one in self.discoveries.items() if one.frame == visited.frame.index}
+        return present(visited.frame, answers, self._runtime.config.mask_size, self.options, discovered=found)
 
     def _numbered(self, frame: Frame | ImageSource) -> Frame:
         if isinstance(frame, Frame):

@@ -22,7 +22,7 @@ from maskwright.model.candidates import Chosen
 from maskwright.runtime.protocol import Runtime
 from maskwright.runtime.stored import Kind, read_stored, write_stored
 from maskwright.track.memories import Memory
-from maskwright.track.objects import ObjectId
+from maskwright.track.objects import Discovery, ObjectId
 from maskwright.track.options import TrackOptions
 from maskwright.track.policy import OfficialPolicy
 from maskwright.track.visited import Answer, Visited
@@ -44,6 +44,10 @@ class Saved:
     direction: int
     next_tick: int
     next_index: int
+    highest: int
+    """Highest number that any object has had."""
+    discoveries: dict[ObjectId, Discovery]
+    """Of objects that nobody asked for."""
 
 
 def write(path: str | os.PathLike[str], saved: Saved, options: TrackOptions, runtime: Runtime) -> Path:
@@ -62,6 +66,8 @@ def write(path: str | os.PathLike[str], saved: Saved, options: TrackOptions, run
         "direction": saved.direction,
         "next_tick": saved.next_tick,
         "next_index": saved.next_index,
+        "highest": saved.highest,
+        "discoveries": [[number, one.frame, one.unseen] for number, one in saved.discoveries.items()],
         "options": _option_notes(options),
     }
     return write_stored(path, _FILE, runtime, tensors, {"notes": json.dumps(notes)})
@@ -90,8 +96,10 @@ def read(
     prefix = "memories."
     memories = {name.removeprefix(prefix): part for name, part in tensors.items() if name.startswith(prefix)}
     objects = {ObjectId(number): (slot, missed) for number, slot, missed in notes["objects"]}
+    # snapshots of earlier versions know nothing of discoveries
+    discoveries = {ObjectId(number): Discovery(*rest) for number, *rest in notes.get("discoveries", [])}
     times = (notes["direction"], notes["next_tick"], notes["next_index"])
-    return Saved(memories, objects, visited, opening, *times), kept
+    return Saved(memories, objects, visited, opening, *times, notes.get("highest", 0), discoveries), kept
 
 
 def _frame_tensors(prefix: str, visited: Visited) -> dict[str, Tensor]:

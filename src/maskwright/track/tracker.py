@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,6 +20,8 @@ Direction: TypeAlias = Literal["forward", "backward", "both"]
 """``both`` goes forward from the earliest prompted frame, then backward from it."""
 Prompts: TypeAlias = Mapping[int, VideoPrompt | Mapping[int, VideoPrompt]]
 """By object: a prompt in the first frame visited, or prompts by frame number."""
+Scout: TypeAlias = Callable[[Session, TrackedFrame], TrackedFrame]
+"""Sees each frame after it was tracked, may add or remove objects, and returns the frame as it is then."""
 
 READ_AHEAD = 4
 """Frames decoded ahead of the one being tracked."""
@@ -35,13 +37,16 @@ class Plan:
     """Prompts in whatever frame comes first."""
     direction: Direction = "forward"
     start: int | None = None
-    """First frame visited; by default the earliest prompted one (backward: the latest)."""
+    """First frame visited; by default the earliest prompted one (backward: the latest), or, where objects
+    come by themselves and time runs forward, the first of all."""
     stop: int | None = None
     """Forward: the frame before which to stop; backward: the last one, inclusive. Of ``both``: forward."""
     step: int = 1
     """Distance between visited frames."""
     drop_frames: bool = False
     """Always take the newest frame, leaving out those that came meanwhile."""
+    discovers: bool = False
+    """Whether objects come by themselves, so that there need not be prompts."""
 
     @classmethod
     def of(
@@ -53,6 +58,7 @@ class Plan:
         stop: int | None,
         step: int,
         drop_frames: bool,
+        discovers: bool = False,
     ) -> Plan:
         """Check everything that can be checked without the source.
 
@@ -75,9 +81,11 @@ class Plan:
                 if not hasattr(frame, "__index__") or frame < 0:
                     raise InputError(f"object {one}: {frame!r} is not the number of a frame, 0, 1, 2 ...")
                 placed.setdefault(frame, {})[one] = prompt
-        if not placed and not unplaced:
-            raise InputError("no prompts: say what to follow, such as {1: Box(210, 300, 420, 560)}")
-        plan = cls(placed, unplaced, direction, start, stop, step, drop_frames)  # type: ignore[arg-type]
+        if not placed and not unplaced and not discovers:
+            raise InputError(
+                "no prompts: say what to follow, such as {1: Box(210, 300, 420, 560)}, or pass discover=True"
+            )
+        plan = cls(placed, unplaced, direction, start, stop, step, drop_frames, discovers)  # type: ignore[arg-type]
         plan._check_range()
         return plan
 
@@ -86,9 +94,10 @@ class Plan:
         """The first frame visited."""
         if self.start is not None:
             return self.start
-        if self.unplaced and self.direction != "backward":
-            return 0
-        return max(self.prompts) if self.direction == "backward" else min(self.prompts)
+        if self.direction == "backward":
+            return max(self.prompts)
+        from_the_start = self.unplaced or not self.prompts or (self.discovers and self.direction == "forward")
+        return 0 if from_the_start else min(self.prompts)
 
     def check_source(self, source: Source) -> None:
         """What can be known before the first frame is read.
@@ -137,12 +146,13 @@ class Tracking(Iterator[TrackedFrame]):
     Decoding goes on in the background while a frame is tracked.
     """
 
-    def __init__(self, session: Session, source: Source, plan: Plan) -> None:
+    def __init__(self, session: Session, source: Source, plan: Plan, scout: Scout | None = None) -> None:
         plan.check_source(source)
         self.session = session
         """What follows the objects: may be asked or corrected between two frames."""
         self.source = source
         self.plan = plan
+        self._scout = scout
         self._reader: Latest[Frame] | None = None
         # The generator must not keep alive what holds it: a loop that was left ends its thread at once.
         self._frames = Tracking._run(proxy(self))
@@ -225,7 +235,8 @@ class Tracking(Iterator[TrackedFrame]):
         )
         if not session.addressable:
             prompts |= self.plan.unplaced
-        return session.push_prompted(frame, prompts)
+        tracked = session.push_prompted(frame, prompts)
+        return tracked if self._scout is None else self._scout(session, tracked)
 
     def _due(self, frame: Frame) -> dict[ObjectId, VideoPrompt]:
         """Where frames are dropped: prompts up to this frame that no frame has taken yet."""

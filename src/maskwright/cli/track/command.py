@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskwright.cli.progress import Watch
+from maskwright.cli.track.discovery import LARGEST_ID, Discovering
 from maskwright.cli.track.outputs import Outputs
 from maskwright.cli.track.prompts import parse, placed
 from maskwright.cli.track.results import Results
@@ -19,6 +20,7 @@ from maskwright.cli.track.span import Direction, place
 from maskwright.errors import InputError
 
 if TYPE_CHECKING:
+    from maskwright.discover.options import Discover
     from maskwright.facade import MaskModel
     from maskwright.io.sources import Corrupt, Source
     from maskwright.track.options import TrackOptions
@@ -49,6 +51,8 @@ class Request:
     no_overlap: bool
     fill: float
     as_json: bool
+    discover: bool
+    discovering: Discovering
 
     @property
     def direction(self) -> Direction:
@@ -69,6 +73,15 @@ class Request:
             raise InputError(f"--corrupt is {self.corrupt!r}; write skip or stop")
         if not 0 <= self.fill < float("inf"):
             raise InputError(f"--fill is {self.fill:g}; it counts cells: 0 (off) or more")
+        self.discovering.check(wanted=self.discover)
+        if self.discover and self.both and not self.objects:
+            raise InputError("--both goes both ways from a prompt; add --object, or leave --both out")
+
+    def discovery(self, model: str = "") -> Discover | None:
+        """How to discover objects with a model of this name, or None."""
+        if not self.discover:
+            return None
+        return self.discovering.settings(model, max_id=None if self.masks is None else LARGEST_ID)
 
     def open(self) -> Source:
         """The video."""
@@ -95,7 +108,10 @@ def track_video(request: Request) -> bool:
             by then stays readable.
     """
     request.check()
-    asked = parse(request.objects)
+    asked = parse(request.objects, needed=not request.discover)
+    discovery = request.discovery()
+    if discovery is not None:
+        discovery.check_prompted({one.object_id for one in asked})
     watch = Watch()
     with watch.warnings(), request.open() as source:
         if source.live and request.resume:
@@ -109,13 +125,24 @@ def track_video(request: Request) -> bool:
             start=request.start,
             end=request.end,
             step=request.stride,
+            discovers=request.discover,
         )
         prompts = placed(frames, source, latest_first=request.backward)
         with Results(outputs, source, span) as results:
             if not resume:
                 results.open(prompts)
             model = _load(request)
-            run = Run(request.open, source, span, prompts, request.options(), results, model, watch)
+            run = Run(
+                request.open,
+                source,
+                span,
+                prompts,
+                request.options(),
+                results,
+                model,
+                watch,
+                discover=request.discovery(model.name),
+            )
             with watch.interrupts():
                 report = run.whole(resume=resume)
     _show(report, as_json=request.as_json)

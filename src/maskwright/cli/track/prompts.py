@@ -48,14 +48,16 @@ class Asked:
     """Neither means the first frame that is tracked."""
 
 
-def parse(texts: Sequence[str]) -> list[Asked]:
+def parse(texts: Sequence[str], *, needed: bool = True) -> list[Asked]:
     """Read every ``--object``.
 
     Raises:
-        PromptError: there is none, or one cannot be read; the message shows the right form.
+        PromptError: there is none though it is ``needed``, or one cannot be read; the message shows the form.
     """
-    if not texts:
-        raise PromptError(f"nothing to follow: say what with --object, written as {FORM}")
+    if needed and not texts:
+        raise PromptError(
+            f"nothing to follow: say what with --object, written as {FORM}; or find it with --discover"
+        )
     asked = [_parse_one(text) for text in texts]
     for place, one in enumerate(asked):
         if any(one.text == other.text for other in asked[:place]):

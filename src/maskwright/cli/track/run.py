@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskwright.cli.progress import Stage, Watch
+from maskwright.cli.track.discovery import as_json as discovery_as_json
 from maskwright.cli.track.log import LogIndex, replay
 from maskwright.cli.track.outputs import partial_of
 from maskwright.cli.track.prompts import Placed, as_json
@@ -18,6 +20,8 @@ from maskwright.cli.track.summary import summarise
 from maskwright.errors import MaskwrightError, OutputError
 
 if TYPE_CHECKING:
+    from maskwright.automask.search import SearchStep
+    from maskwright.discover.options import Discover
     from maskwright.facade import MaskModel
     from maskwright.frames import TrackedFrame
     from maskwright.io.sinks import FrameLog, LogHeader, Sink
@@ -44,10 +48,13 @@ class Run:
         results: Results,
         model: MaskModel,
         watch: Watch,
+        *,
+        discover: Discover | None = None,
     ) -> None:
         self._open_again = open_again
         self._source, self._span, self._prompts, self._options = source, span, prompts, options
         self._results, self._model, self._watch = results, model, watch
+        self._discover = discover
         self._outputs = results.outputs
         self._snapshots = Snapshots(self._outputs.snapshot, enabled=not source.live)
         self._tracked = 0
@@ -124,9 +131,11 @@ class Run:
     def _track(self, session: Session, log: FrameLog) -> bool:
         """Track and write what is not in the log yet; False if Ctrl-C ended it."""
         source, span = self._source, self._span
+        searching = _Searching()
         tracking = self._model.track(
             source,
             self._prompts,
+            discover=None if self._discover is None else replace(self._discover, progress=searching),
             direction=span.way,
             start=span.first,
             stop=span.stop,
@@ -135,6 +144,7 @@ class Run:
         )
         total = span.total(source)
         with closing(tracking), self._watch.stage("tracking", total, len(log.done)) as stage:
+            searching.stage = stage
             try:
                 for frame in tracking:
                     self._take(frame, log, stage, tracking.dropped)
@@ -155,12 +165,17 @@ class Run:
 
     def _take(self, frame: TrackedFrame, log: FrameLog, stage: Stage, dropped: int) -> None:
         if frame.index in log.done:
+            stage.part = 0.0
             stage.show(f"catching up, frame {frame.index}")
             return
         self._results.write(frame)
         self._tracked += 1
         lost = int((~frame.visible).sum())
-        notes = [f"lost: {lost} of {len(frame)}" if lost else "", f"dropped: {dropped}" if dropped else ""]
+        notes = [
+            "" if self._discover is None else f"objects: {len(frame)}",
+            f"lost: {lost} of {len(frame)}" if lost else "",
+            f"dropped: {dropped}" if dropped else "",
+        ]
         stage.advance(", ".join(note for note in notes if note))
 
     def _finish(self) -> bool:
@@ -206,6 +221,8 @@ class Run:
             "fill": self._options.max_hole_area,
             "no_overlap": self._options.non_overlapping,
         }
+        if self._discover is not None:
+            job["discover"] = discovery_as_json(self._discover, model.name)
         return LogHeader(source.name, source.size, source.fps, model.name, model.runtime.fingerprint(), job)
 
     def _say_where(self, session: Session, log: FrameLog) -> None:
@@ -261,6 +278,18 @@ class Run:
         if finished and source.exact_length and total is not None:
             return total - len(index)
         return len(range(index.numbers[0], index.numbers[-1] + 1, span.step)) - len(index)
+
+
+class _Searching:
+    """Shows how far the search for new objects in a frame is."""
+
+    def __init__(self) -> None:
+        self.stage: Stage | None = None
+
+    def __call__(self, step: SearchStep) -> None:
+        if self.stage is not None:
+            self.stage.part = step.done / step.total
+            self.stage.show("searching")
 
 
 def _num_bytes(source: Source) -> int | None:

@@ -74,11 +74,13 @@ def place(
     start: int | None,
     end: int | None,
     step: int,
+    discovers: bool = False,
 ) -> tuple[Span, list[tuple[Asked, int]]]:
     """The frames to track, and the frame of every prompt.
 
     Without ``@`` a prompt is in the first frame tracked: ``start``, or 0; going backward the one before
-    ``end``, or the last of all.
+    ``end``, or the last of all. Where objects are discovered, tracking forward begins with ``start`` or 0,
+    not with the earliest prompt.
 
     Raises:
         InputError: numbers that make no sense, a direction that the source cannot go, a time that no frame
@@ -95,8 +97,8 @@ def place(
     frames = numbered(asked, source, first=first)
     prompted = [frame for _, frame in frames]
     if direction == "backward":
-        first = first if end is not None else max(prompted)
-    elif start is None or direction == "both":
+        first = first if end is not None or discovers else max(prompted)
+    elif direction == "both" or (start is None and not discovers):
         first = min(prompted)
     span = Span(direction, first, lowest, end, step)
     for one, frame in frames:

@@ -31,6 +31,8 @@ class ObjectSummary:
     """One object through all frames."""
 
     id: int
+    discovered: int | None = None
+    """The frame that it was found in, if nobody asked for it."""
     tracked: int = 0
     """Frames that it was looked for in."""
     visible: int = 0
@@ -51,6 +53,8 @@ class ObjectSummary:
         """The next frame in the order of tracking; ``again`` if it was counted before."""
         if not again:
             self.tracked += 1
+            if found.get("discovered"):
+                self.discovered = frame
             if found["visible"]:
                 self.visible += 1
                 self._total += found["score"] or 0.0
@@ -91,6 +95,7 @@ class ObjectSummary:
         score = self.mean_score
         return {
             "id": self.id,
+            "discovered": self.discovered,
             "tracked": self.tracked,
             "visible": self.visible,
             "mean_score": None if score is None else round(score, 4),
@@ -135,15 +140,20 @@ def show(report: dict[str, Any]) -> None:
     from maskwright.cli.terminal import print_line, print_table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("object", "visible", "mean score"):
+    discovers = any(one["discovered"] is not None for one in report["objects"])
+    for name in ("object", *(["found in"] if discovers else []), "visible", "mean score"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("lost", overflow="fold")
     table.add_column("wants review", overflow="fold")
     for one in report["objects"]:
         score = "-" if one["mean_score"] is None else f"{one['mean_score']:.3f}"
         seen = f"{one['visible']} of {one['tracked']}"
-        table.add_row(str(one["id"]), seen, score, _ranges(one["lost"]), _some(one["review"]))
-    print_table(table)
+        came = [] if not discovers else ["-" if one["discovered"] is None else f"frame {one['discovered']}"]
+        table.add_row(str(one["id"]), *came, seen, score, _ranges(one["lost"]), _some(one["review"]))
+    if report["objects"]:
+        print_table(table)
+    else:
+        print_line("no objects were followed")
     print_line(_counts(report))
     for kind, path in report["outputs"].items():
         print_line(f"{kind}: {path}")

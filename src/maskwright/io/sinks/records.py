@@ -11,6 +11,8 @@ and every further line one frame, in the order in which frames were tracked::
       {"id": 1, "visible": true, "score": 0.93, "object_score": 8.25, "bbox": [210, 300, 64, 80],
        "area": 3100, "prompted": false, "segmentation": {"size": [720, 1280], "counts": "..."}}]}
 
+with ``"discovered": true`` for an object in the frame in which it was found without having been asked for.
+
 Sizes are height and width; boxes are COCO's (x, y, width, height) and masks its compressed RLE, in pixels of
 the frame. A number that is not finite is null. Scores are written with as many digits as give back the same
 float32.
@@ -122,6 +124,7 @@ def frame_line(frame: TrackedFrame) -> bytes:
             "area": int(frame.areas[row]),
             "prompted": number in frame.prompted,
             "segmentation": codes[row],
+            **({"discovered": True} if number in frame.discovered else {}),
         }
         for row, (number, (x0, y0, x1, y1)) in enumerate(zip(frame.ids, boxes, strict=True))
     ]
@@ -161,6 +164,7 @@ def parse_frame(line: bytes) -> TrackedFrame:
         logits=np.zeros((0, 0, 0), np.float32),
         time=record.get("time"),
         prompted=frozenset(item["id"] for item in objects if item["prompted"]),
+        discovered=frozenset(item["id"] for item in objects if item.get("discovered")),
     )
 
 
@@ -210,7 +214,7 @@ def _check_object(item: Any, size: Size) -> None:
         raise BrokenRecord("an object in it is not a JSON object")
     for key in ("id", "area"):
         _get(item, key, int)
-    for key in ("visible", "prompted"):
+    for key in ("visible", "prompted", *(["discovered"] if "discovered" in item else [])):
         _get(item, key, bool)
     for key in ("score", "object_score"):
         if key not in item or item[key] is not None:

@@ -1,0 +1,1 @@
+"""Objects of a video that nobody asked for: automatic masks where nothing is followed, now and again."""
