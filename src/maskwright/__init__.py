@@ -36,8 +36,12 @@ if TYPE_CHECKING:
     )
     from maskwright.facade import MaskModel, load, models
     from maskwright.frames import Frame, TrackedFrame, TrackedObject
+    from maskwright.io.rasters import RasterOptions
     from maskwright.masks import Masks
     from maskwright.segmenter import Embedding
+    from maskwright.tiles.image import TiledImage
+    from maskwright.tiles.options import TileOptions
+    from maskwright.tiles.search import TiledSearch
     from maskwright.track.options import TrackOptions
     from maskwright.track.policy import ConfidentPolicy, OfficialPolicy, Policy
     from maskwright.track.session import Session
@@ -71,12 +75,16 @@ __all__ = [
     "Policy",
     "Prompt",
     "PromptError",
+    "RasterOptions",
     "Search",
     "SearchStep",
     "Session",
     "Sieve",
     "SourceError",
     "StateError",
+    "TileOptions",
+    "TiledImage",
+    "TiledSearch",
     "TrackOptions",
     "TrackedFrame",
     "TrackedObject",
@@ -97,8 +105,12 @@ _HOMES = {
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "facade": ("MaskModel", "load", "models"),
     "frames": ("Frame", "TrackedFrame", "TrackedObject"),
+    "io.rasters": ("RasterOptions",),
     "masks": ("Masks",),
     "segmenter": ("Embedding",),
+    "tiles.image": ("TiledImage",),
+    "tiles.options": ("TileOptions",),
+    "tiles.search": ("TiledSearch",),
     "track.options": ("TrackOptions",),
     "track.policy": ("ConfidentPolicy", "OfficialPolicy", "Policy"),
     "track.session": ("Session",),

@@ -20,12 +20,15 @@ from maskwright.discover.options import Discover
 from maskwright.discover.scout import Scout
 from maskwright.errors import InputError, PromptError
 from maskwright.io.images import ImageSource, read_image
+from maskwright.io.rasters import RasterOptions, open_raster
 from maskwright.io.sources import Corrupt, open_source
 from maskwright.masks import Masks
 from maskwright.runtime.eager import Eager, place
 from maskwright.runtime.protocol import Runtime
 from maskwright.runtime.select import choose
 from maskwright.segmenter import Embedding, embed
+from maskwright.tiles.image import TiledImage
+from maskwright.tiles.options import TileOptions
 from maskwright.track.objects import checked_id
 from maskwright.track.options import TrackOptions
 from maskwright.track.session import Session
@@ -252,13 +255,37 @@ class MaskModel:
 
         Arguments and errors are those of :meth:`automask`.
         """
-        if options is None:
-            options = AutomaskOptions.preset(preset, model=self.name, **changes)
-        elif changes or preset != "balanced":
-            raise InputError("give either options, or a preset and changes to it, not both")
+        chosen = AutomaskOptions.of(options, preset, self.name, changes)
         picture = read_image(image, copy=False)
-        places.check_size((picture.shape[0], picture.shape[1]), options)
-        return Search(self.runtime, picture, options)
+        places.check_size((picture.shape[0], picture.shape[1]), chosen)
+        return Search(self.runtime, picture, chosen)
+
+    def tiled(
+        self, source: Any, options: TileOptions | None = None, reading: RasterOptions | None = None
+    ) -> TiledImage:
+        """Open a picture that is too large for memory, to be read by windows::
+
+            with model.tiled("slide.tif", mw.TileOptions(size=2048)) as slide:
+                masks = slide.segment(mw.Points([(15200, 8300)]))
+                found = slide.automask("fast")
+
+        Args:
+            source: A TIFF or BigTIFF, JPEG 2000, PNG, JPEG, WebP or BMP file (with ``maskwright[tiles]``), or
+                an array (h, w) or (h, w, c) of any numbers: numpy, a memory map, zarr, HDF5.
+            options: How to cut it into tiles, and what makes parts one object.
+            reading: Which channels are shown and how samples become 8-bit RGB, and the memory for that.
+
+        Raises:
+            ImageError: missing, damaged, not a picture, or not to be read within the memory allowed.
+            InputError: it has no such channels.
+            MissingExtraError: rasterio is not installed.
+        """
+        raster = open_raster(source, reading)
+        try:
+            return TiledImage(self.runtime, raster, options)
+        except BaseException:
+            raster.close()
+            raise
 
     def load_embedding(self, path: str | os.PathLike[str]) -> Embedding:
         """Read a file that ``Embedding.save`` wrote with this model.

@@ -84,7 +84,7 @@ class Embedding:
             InputError: an option outside its range, or ``refine`` with ``candidates`` or without a picture.
         """
         checked = self._checked(prompts)
-        _check_cleaning(max_hole_area, max_speck_area, threshold)
+        check_cleaning(max_hole_area, max_speck_area, threshold)
         picture = self._picture_to_refine(candidates) if refine else None
         objects = [self._object(one) for one in checked]
         logits, scores, object_scores = self._decode(objects, candidates=candidates)
@@ -107,6 +107,19 @@ class Embedding:
                 settings=RefineSettings.suiting(self.runtime.config),
             )
         return masks
+
+    def answer(self, prompt: PromptLike) -> tuple[Tensor, float]:
+        """The best mask for one prompt as the network draws it: what :meth:`segment` cleans and stretches.
+
+        Returns:
+            Low-resolution logits (m, m), and the predicted IoU.
+
+        Raises:
+            PromptError: it is malformed or outside the picture.
+        """
+        objects = [self._object(one) for one in self._checked([prompt])]
+        logits, scores, _ = self._decode(objects, candidates=False)
+        return logits[0], float(scores[0])
 
     def save(self, path: str | os.PathLike[str], *, picture: bool = True) -> Path:
         """Write a safetensors file, whole or not at all, which ``MaskModel.load_embedding`` reads.
@@ -222,7 +235,12 @@ def _picture_of(batch: ImageFeatures, row: int) -> ImageFeatures:
     return ImageFeatures(*(level[row : row + 1].clone() for level in batch.levels))
 
 
-def _check_cleaning(max_hole_area: float, max_speck_area: float, threshold: float) -> None:
+def check_cleaning(max_hole_area: float, max_speck_area: float, threshold: float) -> None:
+    """Make sure that these are in their ranges.
+
+    Raises:
+        InputError: one is not.
+    """
     for name, area in (("max_hole_area", max_hole_area), ("max_speck_area", max_speck_area)):
         if not 0 <= area < float("inf"):
             raise InputError(f"{name} is {area}; it counts cells of the low-resolution mask: 0 (off) or more")

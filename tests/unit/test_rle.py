@@ -10,6 +10,7 @@ from pycocotools import mask as coco
 
 from maskwright.errors import InputError
 from maskwright.pixels import rle
+from maskwright.pixels.boxes import boxes_of
 
 
 def test_there_and_back():
@@ -94,11 +95,44 @@ def test_runs_made_of_spans_are_those_of_coco(density):
         assert (runs[1:] > 0).all()
 
 
-def test_some_columns():
-    bitmap = np.random.default_rng(3).random((9, 20)) < 0.4
+@pytest.mark.parametrize("density", [0, 0.02, 0.5, 0.98, 1])
+def test_spans_are_the_reverse_of_runs(density):
+    bitmap = np.random.default_rng(3).random((31, 17)) < density
+    bitmap[:, 4:7] = True  # one run over three columns
+    assert np.array_equal(rle.spans(rle.run_lengths(spans_of(bitmap), (31, 17)), (31, 17)), spans_of(bitmap))
+
+
+@pytest.mark.parametrize("density", [0, 0.4, 1])
+def test_a_window(density):
+    bitmap = np.random.default_rng(3).random((9, 20)) < density
     runs = rle.run_lengths(spans_of(bitmap), (9, 20))
-    for first, last in ((0, 20), (3, 4), (7, 19), (5, 5)):
-        assert np.array_equal(rle.columns(runs, (9, 20), first, last), bitmap[:, first:last])
+    for x0, y0, x1, y1 in ((0, 0, 20, 9), (3, 2, 4, 9), (7, 1, 19, 6), (5, 5, 5, 5)):
+        assert np.array_equal(rle.window(runs, (9, 20), x0, y0, x1, y1), bitmap[y0:y1, x0:x1])
+
+
+def test_union_measures_and_reducing():
+    bitmaps = np.random.default_rng(4).random((3, 40, 30)) < 0.1
+    bitmaps[0, :, 11] = bitmaps[1, 5:20, 12] = True
+    runs = [rle.run_lengths(spans_of(one), (40, 30)) for one in bitmaps]
+    whole = rle.union(runs, (40, 30))
+    assert np.array_equal(rle.bitmap(whole, (40, 30)), bitmaps.any(0))
+    assert (whole[1:] > 0).all()
+    boxes, areas = rle.measured([*runs, np.array([1200])], (40, 30))
+    assert np.array_equal(areas, [*bitmaps.sum((1, 2)), 0])
+    assert np.array_equal(boxes, [*boxes_of(bitmaps), np.zeros(4)])
+    small = rle.reduced(whole, (40, 30), (2, 4, 26, 40), (9, 8))
+    assert np.array_equal(rle.bitmap(small, (9, 8)), bitmaps.any(0)[6:40:4, 3:26:3])
+
+
+def test_more_pixels_than_32_bits_count():
+    size = (70_000, 70_000)
+    runs = rle.run_lengths(np.array([[65_000], [10], [30]]), size)
+    assert runs.dtype == np.int64
+    assert runs.tolist() == [65_000 * 70_000 + 10, 20, 70_000**2 - 65_000 * 70_000 - 30]
+    assert rle.window(runs, size, 64_999, 0, 65_001, 40).sum() == 20
+    with pytest.raises(InputError, match="cut the picture into parts"):
+        rle.compress(runs, size)
+    assert rle.run_lengths(np.array([[3], [10], [30]]), (40_000, 40_000)).dtype == np.int32
 
 
 def test_runs_of_a_bitmap():

@@ -90,6 +90,6 @@ def _covered(runs: rle.RunLengths, box: FloatArray, size_hw: Size, side: int) ->
     grid = np.zeros((side, side), np.float32)
     for first in range(x0, x1, _COLUMNS):
         last = min(first + _COLUMNS, x1)
-        strip = rle.columns(runs, size_hw, first, last)[y0:y1].astype(np.float32)
+        strip = rle.window(runs, size_hw, first, y0, last, y1).astype(np.float32)
         grid += down @ strip @ shares(side, w, first, last, last - first).T
     return grid

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from maskwright.errors import InputError
 from maskwright.io.files import writable_folder
 from maskwright.io.images import check_ending, write_image, write_masks
+from maskwright.io.rasters import reduced_size
 from maskwright.pixels import draw, rle
 from maskwright.pixels.palette import colour
 from maskwright.pixels.rgb import to_uint8
@@ -45,7 +46,8 @@ class FoundMasks:
     points: FloatArray
     """(N, 2) float32: the click ``(x, y)`` that found it."""
     crops: IntArray
-    """(N, 4) int64: the part of the picture that was searched, ``xyxy`` with x1, y1 exclusive."""
+    """(N, 4) int64: the part of the picture that was searched, ``xyxy`` with x1, y1 exclusive; of what was
+    stitched together, the box around all parts."""
     image: ByteArray | None = None
     """(h, w, 3) RGB picture that overlays are drawn on, or None; of an array that was searched, no copy."""
 
@@ -99,12 +101,53 @@ class FoundMasks:
         """COCO compressed RLE of each mask, ready for JSON."""
         return [rle.compress(runs, self.size) for runs in self.runs]
 
-    def numbers(self) -> npt.NDArray[np.int32]:
-        """(h, w) int32: at each pixel the place of the smallest mask that covers it, from 1 on, else 0."""
-        canvas = np.zeros(self.size, np.int32)
+    def reduced(
+        self, longest: int, image: ByteArray | None = None, *, window: tuple[int, int, int, int] | None = None
+    ) -> FoundMasks:
+        """The same masks in a picture whose longer side is at most ``longest`` pixels, to look at.
+
+        What is too small to be seen there is an empty mask; scores stay.
+
+        Args:
+            longest: At least 1.
+            image: The reduced picture, for overlays.
+            window: Only the columns x0 to x1 and rows y0 to y1, exclusive, given as (x0, y0, x1, y1).
+        """
+        x0, y0, x1, y1 = window = window or (0, 0, self.size[1], self.size[0])
+        size = reduced_size((y1 - y0, x1 - x0), longest)
+        runs = [rle.reduced(one, self.size, window, size) for one in self.runs]
+        boxes, areas = rle.measured(runs, size)
+        corner, scale = np.array((x0, y0)), np.array(size[::-1]) / (x1 - x0, y1 - y0)
+        points = ((self.points - corner) * scale).astype(np.float32)
+        crops = ((self.crops - np.tile(corner, 2)) * np.tile(scale, 2)).astype(np.int64)
+        return FoundMasks(
+            size,
+            tuple(runs),
+            self.scores,
+            self.stabilities,
+            boxes.astype(np.float32),
+            areas,
+            points,
+            crops,
+            image,
+        )
+
+    def numbers(self, window: tuple[int, int, int, int] | None = None) -> npt.NDArray[np.int32]:
+        """(h, w) int32: at each pixel the place of the smallest mask that covers it, from 1 on, else 0.
+
+        Args:
+            window: Only the columns x0 to x1 and rows y0 to y1, exclusive, given as (x0, y0, x1, y1).
+        """
+        left, top, right, bottom = window or (0, 0, self.size[1], self.size[0])
+        canvas = np.zeros((bottom - top, right - left), np.int32)
+        boxes = self.boxes.astype(np.int64)
+        low, high = np.maximum(boxes[:, :2], (left, top)), np.minimum(boxes[:, 2:], (right, bottom))
+        reaching: BoolArray = np.asarray((low < high).all(axis=1))
         for index in self._large_first():
-            window, bitmap = self._window(index, 0)
-            canvas[window][bitmap] = index + 1
+            if reaching[index]:
+                (x0, y0), (x1, y1) = low[index].tolist(), high[index].tolist()
+                bitmap = rle.window(self.runs[index], self.size, x0, y0, x1, y1)
+                canvas[y0 - top : y1 - top, x0 - left : x1 - left][bitmap] = index + 1
         return canvas
 
     def overlay(self, *, alpha: float = 0.5, image: ImageArray | None = None) -> ByteArray:
@@ -181,8 +224,8 @@ class FoundMasks:
         x0, y0, x1, y1 = self.boxes[index].astype(int).tolist()
         top, bottom = max(0, y0 - margin), min(h, y1 + margin)
         left, right = max(0, x0 - margin), min(w, x1 + margin)
-        strip = rle.columns(self.runs[index], self.size, left, right)
-        return (slice(top, bottom), slice(left, right)), strip[top:bottom]
+        bitmap = rle.window(self.runs[index], self.size, left, top, right, bottom)
+        return (slice(top, bottom), slice(left, right)), bitmap
 
 
 _COLUMNS = ("scores", "stabilities", "boxes", "areas", "points", "crops")
@@ -200,13 +243,16 @@ class Sieve:
     unstable: int = 0
     """Left out for ``min_stability``."""
     cut_off: int = 0
-    """Left out because they reach the edge of a crop inside the picture."""
+    """Left out because they reach the edge of a crop, or of a tile, inside the picture."""
     empty: int = 0
     """Left out because they have no pixel."""
     duplicates: int = 0
     """Left out for ``max_overlap``, within the picture or a crop."""
     crop_duplicates: int = 0
-    """Left out for ``max_crop_overlap``, between crops."""
+    """Left out for ``max_crop_overlap``, between crops or tiles."""
+    stitched: int = 0
+    """Parts of an object, or the same one found again, that went into the mask of another tile; and what was
+    found in the whole picture, reduced, and is small enough for a tile."""
 
     @property
     def kept(self) -> int:
@@ -231,10 +277,11 @@ class Sieve:
 _REASONS = {
     "low_score": "not above min_score",
     "unstable": "below min_stability",
-    "cut_off": "cut off by a crop's edge",
+    "cut_off": "cut off by a crop's or tile's edge",
     "empty": "empty",
     "duplicates": "above max_overlap",
     "crop_duplicates": "above max_crop_overlap",
+    "stitched": "seen by another tile as well",
 }
 _ADVICE = {
     "low_score": "lower min_score",

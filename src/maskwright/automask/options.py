@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -100,6 +100,21 @@ class AutomaskOptions:
         if changes.get("point_grids") is not None:
             changes = {"points_per_side": None} | changes
         return replace(PRESETS[name], **_SUITED.get(model, {}) | changes)
+
+    @classmethod
+    def of(
+        cls, options: AutomaskOptions | None, preset: str, model: str, changes: Mapping[str, Any]
+    ) -> AutomaskOptions:
+        """The options that were given, or else a preset with changes.
+
+        Raises:
+            InputError: both were given, or whatever :meth:`preset` raises.
+        """
+        if options is None:
+            return cls.preset(preset, model=model, **changes)
+        if changes or preset != "balanced":
+            raise InputError("give either options, or a preset and changes to it, not both")
+        return options
 
     def points_in_layer(self, layer: int) -> int:
         """Clicks along each side of a crop in a layer; 0 is the picture itself."""

@@ -69,15 +69,20 @@ def crops(size_hw: Size, options: AutomaskOptions) -> list[Crop]:
     return found
 
 
-def check_size(size_hw: Size, options: AutomaskOptions) -> None:
+def check_size(size_hw: Size, options: AutomaskOptions, subject: str = "the picture is") -> None:
     """Make sure that every crop has a pixel for each click.
+
+    Args:
+        size_hw: Of the picture, or whatever is searched like one.
+        options: How it is searched.
+        subject: What to call it.
 
     Raises:
         InputError: the picture, or the smallest crop, is smaller than the grid.
     """
     for crop in crops(size_hw, options):
         h, w = crop.size
-        what = "the picture is" if crop.layer == 0 else f"crops of layer {crop.layer} are"
+        what = subject if crop.layer == 0 else f"crops of layer {crop.layer} are"
         if min(h, w) < 1:
             raise InputError(f"{what} {w} x {h} pixels: use fewer crop_layers than {options.crop_layers}")
         per_side = 1 if options.points_per_side is None else options.points_in_layer(crop.layer)
@@ -89,7 +94,7 @@ def check_size(size_hw: Size, options: AutomaskOptions) -> None:
             )
 
 
-def touches_crop(boxes: IntArray, crop: Crop, size_hw: Size) -> BoolArray:
+def touches_crop(boxes: IntArray, crop: Crop, size_hw: Size, edge: float = EDGE) -> BoolArray:
     """(N,) bool: boxes that reach the edge of the crop where it is not the picture's edge as well.
 
     Such masks are likely to be cut off; another crop has them whole. ``is_box_near_crop_edge``.
@@ -98,11 +103,12 @@ def touches_crop(boxes: IntArray, crop: Crop, size_hw: Size) -> BoolArray:
         boxes: (N, 4) int64 ``xyxy``, half-open, in pixels of the picture.
         crop: Where they were found.
         size_hw: Of the picture.
+        edge: Pixels from the edge within which a box reaches it.
     """
     h, w = size_hw
     last = boxes - np.array(
         [0, 0, 1, 1]
     )  # the official boxes end with the last pixel, its crops one after it
-    near_crop = np.abs(last - crop.box) <= EDGE
-    near_picture = np.abs(last - np.array([0, 0, w, h])) <= EDGE
+    near_crop = np.abs(last - crop.box) <= edge
+    near_picture = np.abs(last - np.array([0, 0, w, h])) <= edge
     return np.asarray((near_crop & ~near_picture).any(axis=1))

@@ -55,6 +55,7 @@ class Search(Iterator[SearchStep]):
         *,
         dynamic: bool = True,
         within: BoolArray | None = None,
+        size: Size | None = None,
     ) -> None:
         """Plans the search; nothing is computed yet.
 
@@ -64,9 +65,11 @@ class Search(Iterator[SearchStep]):
             options: What to search with.
             dynamic: Where one mask is asked for, take the best of three if the single one is unstable.
             within: (h, w) bool: leave out the clicks elsewhere, and crops without any click.
+            size: Height and width in which masks are drawn, where the picture was reduced from that; it is
+                then searched without crops, which would be taken from the reduced one.
         """
         self.options = options
-        self.size: Size = (picture.shape[0], picture.shape[1])
+        self.size: Size = size or (picture.shape[0], picture.shape[1])
         self._runtime, self._picture, self._dynamic = runtime, picture, dynamic
         step = batch_size(options, runtime.config, runtime.device)
         self._work = list(_planned(self.size, options, step, within))
@@ -149,7 +152,7 @@ class Search(Iterator[SearchStep]):
         self._pending = []
         self._clicks = None  # its features go before new ones come
         part = self._picture[crop.y0 : crop.y1, crop.x0 : crop.x1]
-        embedding = replace(embed(self._runtime, [part])[0], picture=None)
+        embedding = replace(embed(self._runtime, [part])[0], size=crop.size, picture=None)
         self._clicks = Clicks(embedding, crop, self.size, self.options, self._dynamic)
 
     def _reckoned(self) -> tuple[FoundMasks, Sieve]:

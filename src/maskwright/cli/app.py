@@ -20,6 +20,7 @@ from maskwright.cli.auto.options import (
     Preset,
 )
 from maskwright.cli.evaluate import commands as evaluation
+from maskwright.cli.huge.options import Channels, Halo, Tiles, TileSize, ValueRange
 from maskwright.cli.options import Device, Dtype, ImageSize, Model
 from maskwright.cli.track import discovery
 from maskwright.errors import MaskwrightError
@@ -170,6 +171,11 @@ def segment(
     max_overlap: MaxOverlap = None,
     crop_layers: CropLayers = None,
     overwrite: Overwrite = False,
+    tiles: Tiles = False,
+    tile_size: TileSize = None,
+    halo: Halo = None,
+    channels: Channels = None,
+    value_range: ValueRange = None,
 ) -> None:
     """Cut objects out of a photograph, or find everything in it, or in a folder of them.
 
@@ -184,8 +190,14 @@ def segment(
     """
     from maskwright.cli.auto.request import Request as Everything
     from maskwright.cli.auto.request import Settings, check_together, find_masks
+    from maskwright.cli.huge.asked import segment_in_huge
+    from maskwright.cli.huge.everything import find_in_huge
+    from maskwright.cli.huge.request import Tiling, check_tiling
     from maskwright.cli.segment import Request, segment_photo
 
+    tiling = Tiling(tile_size=tile_size, halo=halo, channels=channels, value_range=value_range)
+    whole_only = ["--multimask"] * multimask + ["--refine"] * refine
+    check_tiling(tiles=tiles, tiling=tiling, others=whole_only)
     settings = Settings(
         preset=preset,
         points_per_side=points_per_side,
@@ -201,39 +213,39 @@ def segment(
         searching=settings.as_options() + ["--overwrite"] * overwrite,
     )
     if auto:
-        finished = find_masks(
-            Everything(
-                source=photo,
-                settings=settings,
-                clean=clean,
-                model=model,
-                device=device,
-                dtype=dtype,
-                image_size=image_size,
-                out=out,
-                overwrite=overwrite,
-                as_json=as_json,
-            )
-        )
-        if not finished:
-            raise _Stopped
-        return
-    segment_photo(
-        Request(
-            photo=photo,
-            points=point or [],
-            boxes=box or [],
+        everything = Everything(
+            source=photo,
+            settings=settings,
+            clean=clean,
             model=model,
             device=device,
             dtype=dtype,
             image_size=image_size,
-            multimask=multimask,
-            refine=refine,
-            clean=clean or 0,
             out=out,
+            overwrite=overwrite,
             as_json=as_json,
         )
+        if not (find_in_huge(everything, tiling) if tiles else find_masks(everything)):
+            raise _Stopped
+        return
+    request = Request(
+        photo=photo,
+        points=point or [],
+        boxes=box or [],
+        model=model,
+        device=device,
+        dtype=dtype,
+        image_size=image_size,
+        multimask=multimask,
+        refine=refine,
+        clean=clean or 0,
+        out=out,
+        as_json=as_json,
     )
+    if tiles:
+        segment_in_huge(request, tiling)
+    else:
+        segment_photo(request)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from maskwright.cli.staging import results_folder, staged
 
 if TYPE_CHECKING:
+    from maskwright.facade import MaskModel
     from maskwright.masks import Masks
     from maskwright.types import Prompt
 
@@ -39,6 +40,12 @@ class Request:
         """Where the results go: ``-o``, else ``PHOTO-masks`` in the working directory."""
         return self.out if self.out is not None else Path(f"{self.photo.stem}-masks")
 
+    def load(self) -> MaskModel:
+        """The model."""
+        from maskwright.facade import load
+
+        return load(self.model, device=self.device, dtype=self.dtype, image_size=self.image_size)
+
 
 def segment_photo(request: Request) -> None:
     """Segment one photograph, write the results and print one line per mask.
@@ -64,19 +71,20 @@ def segment_photo(request: Request) -> None:
     with results_folder(request.folder) as folder:
         masks = _segment(request, picture, list(prompts.values()))
         report = _write(folder, request, masks, prompts)
-    _show(report, folder, as_json=request.as_json)
+    show(report, folder, as_json=request.as_json)
 
 
 def _segment(request: Request, picture: Any, prompts: list[Prompt]) -> Masks:
-    from maskwright.facade import load
-
-    model = load(request.model, device=request.device, dtype=request.dtype, image_size=request.image_size)
-    return model.embed(picture).segment(
-        *prompts,
-        candidates=request.multimask,
-        refine=request.refine,
-        max_hole_area=request.clean,
-        max_speck_area=request.clean,
+    return (
+        request.load()
+        .embed(picture)
+        .segment(
+            *prompts,
+            candidates=request.multimask,
+            refine=request.refine,
+            max_hole_area=request.clean,
+            max_speck_area=request.clean,
+        )
     )
 
 
@@ -121,7 +129,8 @@ def _report(request: Request, masks: Masks, numbers: list[int], names: list[str]
     }
 
 
-def _show(report: dict[str, Any], folder: Path, *, as_json: bool) -> None:
+def show(report: dict[str, Any], folder: Path, *, as_json: bool) -> None:
+    """Print a line for each mask and where the overlay is, or the content of ``results.json``."""
     from rich.table import Table
 
     from maskwright.cli.terminal import print_json, print_line, print_table

@@ -25,7 +25,7 @@ def clicked_pieces(found: FoundMasks, min_whole: float) -> FoundMasks:
     runs, boxes, areas = list(found.runs), found.boxes.copy(), found.areas.copy()
     for row in np.flatnonzero(found.areas):
         x0, y0, x1, y1 = found.boxes[row].astype(int).tolist()
-        window = rle.columns(found.runs[row], found.size, x0, x1)[y0:y1]
+        window = rle.window(found.runs[row], found.size, x0, y0, x1, y1)
         x, y = found.points[row].astype(int) - (x0, y0)
         piece = _piece(window, (int(x), int(y)), min_whole)
         if piece is None:

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,8 @@ _WRITERS: dict[str, dict[str, Any]] = {
 """Endings that :func:`write_image` knows. Without chroma subsampling, which would blur coloured outlines."""
 _NOT_PICTURES = frozenset({"EPS", "WMF"})
 """Formats that Pillow can only show by running another program on the file."""
+ORIENTATION = 0x0112
+"""Number of the EXIF tag that says how a picture lies."""
 _CHECK_OFF = threading.Lock()
 _log = logging.getLogger(__name__)
 
@@ -140,6 +143,19 @@ def write_masks(paths: Sequence[Path], bitmaps: Iterable[BoolArray], *, overwrit
         write_image(path, bitmap, overwrite=overwrite)
 
 
+def orientation_of(path: Path) -> int:
+    """EXIF orientation of a picture file, 1 to 8; 1 (upright) where there is none or it makes no sense."""
+    try:
+        with warnings.catch_warnings(), _unlimited():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                found = picture.getexif().get(ORIENTATION, 1)
+    except Exception as error:  # a format that Pillow does not know, or a broken EXIF block
+        _log.debug("EXIF orientation ignored: %s", error)
+        return 1
+    return found if found in range(1, 9) else 1
+
+
 def _from_path(path: Path) -> ImageArray:
     try:
         data = path.read_bytes()
@@ -199,7 +215,8 @@ def _check_size(size_wh: tuple[int, int], name: str) -> None:
     w, h = size_wh
     if w * h > limit:
         raise ImageError(
-            f"{name} has {w} x {h} pixels, more than the limit of {limit:,}; if that is intended, "
+            f"{name} has {w} x {h} pixels, more than the limit of {limit:,}; cut it into tiles "
+            f"(--tiles on the command line, MaskModel.tiled), or if it is to be read whole, "
             f"set the environment variable {MAX_PIXELS_VARIABLE}={w * h} or more"
         )
     if w * h == 0:

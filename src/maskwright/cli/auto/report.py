@@ -98,8 +98,14 @@ def nothing_found(sieve: Sieve, options: AutomaskOptions) -> str:
     return f"{sieve}; {advice}"
 
 
-def show_largest(report: dict[str, Any], folder: Path) -> None:
-    """Print the largest objects of one picture, how many more there are, and where everything is."""
+def show_largest(report: dict[str, Any], folder: Path, numbers: str = "numbers.png") -> None:
+    """Print the largest objects of one picture, how many more there are, and where everything is.
+
+    Args:
+        report: The content of ``results.json``.
+        folder: Where the files are.
+        numbers: The file with the numbers of all objects.
+    """
     from rich.table import Table
 
     from maskwright.cli.terminal import print_line, print_table
@@ -109,14 +115,15 @@ def show_largest(report: dict[str, Any], folder: Path) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("object", "score", "stability", "area", "box"):
             table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("file", no_wrap=True, overflow="fold")
+        if "file" in objects[0]:
+            table.add_column("file", no_wrap=True, overflow="fold")
         for row in objects[:SHOWN]:
-            table.add_row(*_cells(row), str(folder / row["file"]))
+            table.add_row(*_cells(row), *([str(folder / row["file"])] if "file" in row else []))
         print_table(table)
     rest = objects[SHOWN:]
     if rest:
         print_line(f"and {len(rest)} more, from {rest[0]['area']} px down to {rest[-1]['area']} px")
-    for what, name in (("overlay", "overlay.png"), ("numbers", "numbers.png"), ("results", "results.json")):
+    for what, name in (("overlay", "overlay.png"), ("numbers", numbers), ("results", "results.json")):
         print_line(f"{what}: {folder / name}")
 
 

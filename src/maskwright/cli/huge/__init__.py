@@ -1,0 +1,1 @@
+"""``maskwright segment PHOTO --tiles``: pictures too large for memory."""
