@@ -471,9 +471,8 @@ def train(
     freeze: Annotated[
         str | None,
         typer.Option(
-            metavar="early|trunk|encoder|masks|none",
-            help="What keeps its weights: the trunk up to stride 8, all of it, trunk and neck, or all but "
-            "what predicts IoUs.",
+            metavar="early|trunk|encoder|none",
+            help="What keeps its weights: the trunk up to stride 8, all of it, or trunk and neck.",
             show_default="the recipe's",
         ),
     ] = None,

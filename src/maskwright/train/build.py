@@ -39,7 +39,7 @@ class Options:
     init: str = ""
     """Model to begin with: a name, a file or ``imagenet``; empty: the recipe's."""
     freeze: str = ""
-    """``early``, ``trunk``, ``encoder``, ``masks`` or ``none``; empty: the recipe's."""
+    """``early``, ``trunk``, ``encoder`` or ``none``; empty: the recipe's."""
     lora: int | None = None
     """Rank of adapters in the trunk; None: the recipe's."""
     cache: Path | None = None

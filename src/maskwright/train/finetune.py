@@ -32,13 +32,11 @@ __all__ = [
     "trained",
 ]
 
-Freeze = Literal["early", "trunk", "encoder", "masks", "none"]
+Freeze = Literal["early", "trunk", "encoder", "none"]
 """What keeps its weights: the trunk's first stages up to stride 8, the whole trunk, the whole image encoder
-(trunk and neck), all that draws masks (only predicted IoUs learn), or nothing."""
+(trunk and neck), or nothing."""
 
 _FROZEN: dict[str, tuple[str, ...]] = {"trunk": ("trunk.",), "encoder": ("trunk.", "neck."), "none": ()}
-_JUDGES = ("mask_decoder.iou_head.", "appraisal.")
-"""What predicts IoUs and nothing else."""
 
 
 def parts_to_train(model: SAM2, freeze: str = "none", lora: int = 0) -> dict[str, nn.Parameter]:
@@ -49,8 +47,7 @@ def parts_to_train(model: SAM2, freeze: str = "none", lora: int = 0) -> dict[str
 
     Args:
         model: Changed in place.
-        freeze: ``early`` (the trunk up to stride 8), ``trunk``, ``encoder`` (trunk and neck), ``masks`` (all
-            but what predicts IoUs) or ``none``.
+        freeze: ``early`` (the trunk up to stride 8), ``trunk``, ``encoder`` (trunk and neck) or ``none``.
         lora: Rank of adapters in the trunk, 0 for none. With adapters the trunk's own weights stay, whatever
             ``freeze`` says.
 
@@ -58,22 +55,16 @@ def parts_to_train(model: SAM2, freeze: str = "none", lora: int = 0) -> dict[str
         The parameters that learn, by their names in the model.
 
     Raises:
-        InputError: ``freeze`` is none of those, or adapters are impossible (see ``lora.add_adapters``), as
-            they are where masks are to stay.
+        InputError: ``freeze`` is none of those, or adapters are impossible (see ``lora.add_adapters``).
     """
     if freeze not in get_args(Freeze):
         raise InputError(f"freeze must be one of {', '.join(get_args(Freeze))}, not {freeze!r}")
     if lora < 0:
         raise InputError(f"the rank of adapters must be 0 or more, not {lora}")
-    if lora and freeze == "masks":
-        raise InputError("adapters change the masks, which freeze='masks' keeps: leave out one of the two")
     model.eval()
+    frozen = early_stages(model) if freeze == "early" else _FROZEN[freeze]
     for name, parameter in model.named_parameters():
-        if freeze == "masks":
-            parameter.requires_grad_(name.startswith(_JUDGES))
-        else:
-            frozen = early_stages(model) if freeze == "early" else _FROZEN[freeze]
-            parameter.requires_grad_(not name.startswith(frozen))
+        parameter.requires_grad_(not name.startswith(frozen))
     if lora:
         add_adapters(model.trunk, lora)
     return trained(model)
