@@ -206,6 +206,6 @@ PRESETS: dict[str, AutomaskOptions] = {
 crops, for small objects, a second look at every mask, and milder filters; about eight times as long."""
 
 _SUITED: dict[str, dict[str, Any]] = {
-    "nano": {"min_score": 0.4, "min_stability": 0.7, "stability_offset": 0.25}
+    "nano": {"min_score": 0.5, "min_stability": 0.8, "stability_offset": 0.25}
 }
 """What models other than the official ones need: nano is less sure of itself, and its logits are smaller."""

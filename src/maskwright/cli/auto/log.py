@@ -3,7 +3,7 @@
 The first line says what job it is::
 
     {"format": "maskwright-automasks", "version": 1, "source": "/data/photos", "model": "nano",
-     "fingerprint": "...", "image_size": 640, "dtype": "float32", "settings": {"min_score": 0.4, ...}}
+     "fingerprint": "...", "image_size": 704, "dtype": "float32", "settings": {"min_score": 0.5, ...}}
 
 and the others what became of each picture, in the order in which they were done. ``bytes`` and ``changed``
 (nanoseconds) tell whether the file is still the same; of several lines of one file the last counts::
