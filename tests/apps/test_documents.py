@@ -38,7 +38,7 @@ def commands() -> list[str]:
 @pytest.fixture
 def astronaut(tmp_path: Path) -> Path:
     """The photograph that the README's coordinates are made for, a short film of it, ``street.mp4``, and a
-    folder with a small copy, ``photos``."""
+    folder with a small copy, ``photos``; ``slide.tif`` is one as well."""
     skimage = pytest.importorskip("skimage")
     photo = tmp_path / "photo.jpg"
     photo.write_bytes((Path(skimage.__file__).parent / "data/astronaut.png").read_bytes())
@@ -52,6 +52,7 @@ def astronaut(tmp_path: Path) -> Path:
         film.mux(stream.encode(None))
         (tmp_path / "photos").mkdir()
         picture.resize((96, 96)).save(tmp_path / "photos/small.png")
+        picture.resize((256, 256)).save(tmp_path / "slide.tif")
     return photo
 
 

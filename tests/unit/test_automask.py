@@ -313,7 +313,7 @@ class TestMemory:
         assert batch_size(replace(options, memory_mib=4096), tiny, gpu) == 64
         assert batch_size(replace(options, memory_mib=32), tiny, gpu) == 1
         assert batch_size(options, tiny.at(512), gpu) == 64
-        assert batch_size(options, PRESETS["nano"], gpu) == 54
+        assert batch_size(options, PRESETS["nano"], gpu) == 45
         assert batch_size(options, PRESETS["nano"].at(512), gpu) == 64
         assert batch_size(options, tiny, cpu) == 4
         assert batch_size(replace(options, points_per_batch=2), tiny, cpu) == 2

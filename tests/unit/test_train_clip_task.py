@@ -153,7 +153,7 @@ def test_a_stacked_bank_equals_the_one_written_in_place(config):
             stacked = stacked_bank(before, now, config, span)
             given = model.recall(features[now], stacked, *moment, masked=False)
             for ours, theirs in zip(given.levels, wanted.levels, strict=True):
-                torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+                torch.testing.assert_close(ours, theirs, atol=5e-5, rtol=1e-4)
     assert stacked.memories_OSID.shape[1] == 7, "frames 0 and 6, and 3, 4, 5, 7, 8 of the last six"
 
 

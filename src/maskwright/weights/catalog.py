@@ -79,7 +79,7 @@ def _official(name: str, file: str, parameters: int, size: int, sha256: str) -> 
 CATALOG: dict[str, Row] = {
     row.name: row
     for row in (
-        Row("nano", "nano.safetensors", 4_373_056),
+        Row("nano", "nano.safetensors", 4_373_153),
         _official(
             "sam2-tiny",
             "sam2_hiera_tiny.pt",
