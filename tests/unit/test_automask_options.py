@@ -27,7 +27,7 @@ class TestOptions:
 
     def test_presets_suit_the_model(self) -> None:
         assert mw.AutomaskOptions.preset(model="sam2.1-tiny") == mw.AutomaskOptions()
-        assert mw.AutomaskOptions.preset(model="nano").min_score < 0.5
+        assert mw.AutomaskOptions.preset(model="nano").min_score < mw.AutomaskOptions().min_score
         assert mw.AutomaskOptions.preset(model="nano", min_score=0.6).min_score == 0.6
 
     def test_a_grid_of_ones_own_takes_the_place_of_the_preset(self) -> None:
