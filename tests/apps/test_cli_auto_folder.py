@@ -264,7 +264,7 @@ def test_another_run_is_refused(run: Run, album: Path, tmp_path: Path) -> None:
     assert run("segment", "album", *FEW).code == 0
     before = content(tmp_path / "out")
     line = complaint(run("segment", "album", *FEW, "--min-score", "0.3"))
-    assert "min_score was 0.4 and is 0.3 now" in line
+    assert "min_score was 0.5 and is 0.3 now" in line
     assert "--overwrite" in line
     shutil.copytree(album, tmp_path / "elsewhere/album")
     assert "source was" in complaint(run("segment", "elsewhere/album", *FEW))
