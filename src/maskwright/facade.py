@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
@@ -14,7 +13,7 @@ import torch
 from maskwright.automask import places
 from maskwright.automask.found import FoundMasks
 from maskwright.automask.options import AutomaskOptions
-from maskwright.automask.search import Search, SearchStep
+from maskwright.automask.search import Search, SearchStep, whole_result
 from maskwright.config import ModelConfig
 from maskwright.discover.options import Discover
 from maskwright.discover.scout import Scout
@@ -36,8 +35,6 @@ from maskwright.track.tracker import Direction, Plan, Prompts, Tracking
 from maskwright.types import Box, MaskPrompt, Points, Prompt, PromptLike
 from maskwright.weights import catalog, fetch
 from maskwright.weights.load import build, load_checkpoint
-
-_log = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "nano"
 """Comes inside the package, so it works offline from the first call."""
@@ -228,13 +225,7 @@ class MaskModel:
                 other, or a picture smaller than the grid of clicks.
         """
         with self.search(image, preset, options=options, **changes) as search:
-            for step in search:
-                if progress is not None:
-                    progress(step)
-            found = search.result()
-        if not len(found):
-            _log.warning("no masks were found: %s; %s", search.sieve, search.sieve.advice)
-        return found
+            return whole_result(search, progress)
 
     def search(
         self,

@@ -151,11 +151,7 @@ class Embedding:
 
     def _checked(self, prompts: Sequence[PromptLike]) -> list[Prompt]:
         """One prompt per object, each checked against the picture."""
-        if not prompts:
-            raise PromptError(
-                "no prompt: give segment one per object, Points([(x, y)]), Box(x0, y0, x1, y1) or both"
-            )
-        checked = [Prompt.of(one) for one in prompts]
+        checked = objects_of(prompts)
         for one in checked:
             one.check_inside(self.size)
             one.check_mask(self.runtime.config.mask_size)
@@ -233,6 +229,19 @@ def _picture_of(batch: ImageFeatures, row: int) -> ImageFeatures:
     if len(batch.low_BCHW) == 1:
         return batch
     return ImageFeatures(*(level[row : row + 1].clone() for level in batch.levels))
+
+
+def objects_of(prompts: Sequence[PromptLike]) -> list[Prompt]:
+    """One prompt per object, of at least one.
+
+    Raises:
+        PromptError: there is none, or one is malformed.
+    """
+    if not prompts:
+        raise PromptError(
+            "no prompt: give segment one per object, Points([(x, y)]), Box(x0, y0, x1, y1) or both"
+        )
+    return [Prompt.of(one) for one in prompts]
 
 
 def check_cleaning(max_hole_area: float, max_speck_area: float, threshold: float) -> None:

@@ -25,6 +25,7 @@ class Outcome:
 
 
 Run = Callable[..., Outcome]
+EveryModel = Callable[[Callable[[], Any]], list[Any]]
 
 
 @pytest.fixture
@@ -62,3 +63,21 @@ def fake_load(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     monkeypatch.setattr("maskwright.facade.load", load)
     return calls
+
+
+@pytest.fixture
+def every_model(monkeypatch: pytest.MonkeyPatch) -> EveryModel:
+    """Called with what makes a runtime, it makes every model one on such; the list fills with them."""
+    from maskwright.facade import MaskModel
+
+    def every_model(make: Callable[[], Any]) -> list[Any]:
+        made: list[Any] = []
+
+        def load(name: str, **options: Any) -> MaskModel:
+            made.append(make())
+            return MaskModel(made[-1])
+
+        monkeypatch.setattr("maskwright.facade.load", load)
+        return made
+
+    return every_model

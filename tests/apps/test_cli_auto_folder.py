@@ -19,12 +19,11 @@ from PIL import Image
 
 from maskwright.automask.search import Search
 from maskwright.cli import progress
-from maskwright.facade import MaskModel
 from maskwright.io.sinks.lines import LineFile
 from maskwright.runtime.fake import Fake
 
 if TYPE_CHECKING:
-    from tests.apps.conftest import Outcome, Run
+    from tests.apps.conftest import EveryModel, Outcome, Run
 
 FEW = ("--auto", "--points-per-side", "2", "-o", "out")
 NAMES = ("p1.png", "p2.png", "p10.png", "p11.jpg")
@@ -58,16 +57,9 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> list[Fake]:
+def fakes(every_model: EveryModel) -> list[Fake]:
     """Makes every model a fake one; the list fills with them, so that pictures can be counted."""
-    made: list[Fake] = []
-
-    def load(name: str, **options: Any) -> MaskModel:
-        made.append(Fake())
-        return MaskModel(made[-1])
-
-    monkeypatch.setattr("maskwright.facade.load", load)
-    return made
+    return every_model(Fake)
 
 
 @pytest.fixture

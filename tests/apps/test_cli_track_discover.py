@@ -11,12 +11,11 @@ import pytest
 from PIL import Image
 
 from following import files, lines
-from maskwright.facade import MaskModel
 from maskwright.io.sinks import FrameLog
 from seeing import Seeing, scene
 
 if TYPE_CHECKING:
-    from tests.apps.conftest import Run
+    from tests.apps.conftest import EveryModel, Run
 
 LOG = ("--log", "out.jsonl")
 NUM_FRAMES = 10
@@ -24,16 +23,9 @@ FIRST, SECOND = (8, 8, 32), (72, 64, 40)
 
 
 @pytest.fixture(autouse=True)
-def seeing(monkeypatch: pytest.MonkeyPatch) -> list[Seeing]:
+def seeing(every_model: EveryModel) -> list[Seeing]:
     """Every model sees grey squares; the list fills with them."""
-    made: list[Seeing] = []
-
-    def load(name: str, **options: Any) -> MaskModel:
-        made.append(Seeing())
-        return MaskModel(made[-1])
-
-    monkeypatch.setattr("maskwright.facade.load", load)
-    return made
+    return every_model(Seeing)
 
 
 @pytest.fixture

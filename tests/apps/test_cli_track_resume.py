@@ -13,28 +13,20 @@ import pytest
 
 from following import ALL, NUM_FRAMES, OBJECTS, clip, content, files, lines, runner, visited
 from maskwright.cli.track import snapshots
-from maskwright.facade import MaskModel
 from maskwright.io.sinks import FrameLog, OverlayVideo
 from maskwright.runtime.fake import Fake
 from tracked import decoded
 
 if TYPE_CHECKING:
-    from tests.apps.conftest import Run
+    from tests.apps.conftest import EveryModel, Run
 
 BOTH = ("--object", "1:point=20,20@6", "--object", "2:box=30,10,50,40@9", "--both")
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> list[Fake]:
+def fake(every_model: EveryModel) -> list[Fake]:
     """Makes every model a fake one; the list fills with them, so that pictures can be counted."""
-    made: list[Fake] = []
-
-    def load(name: str, **options: Any) -> MaskModel:
-        made.append(Fake())
-        return MaskModel(made[-1])
-
-    monkeypatch.setattr("maskwright.facade.load", load)
-    return made
+    return every_model(Fake)
 
 
 @pytest.fixture

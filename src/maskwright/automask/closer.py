@@ -11,7 +11,6 @@ import numpy as np
 from maskwright.automask.found import FoundMasks
 from maskwright.automask.options import AutomaskOptions
 from maskwright.pixels import rle
-from maskwright.pixels.boxes import boxes_of
 from maskwright.pixels.nms import nms
 from maskwright.pixels.rgb import to_uint8
 from maskwright.refine import RefineSettings, look_closer, shares
@@ -48,7 +47,6 @@ def draw_closer(
         The masks in the order of ``found``, with new runs, boxes, areas and scores; stabilities stay.
     """
     runs, scores = list(found.runs), found.scores.copy()
-    boxes, areas = found.boxes.copy(), found.areas.copy()
     closer = look_closer(
         found.boxes,
         partial(_logits, found, runtime.config.mask_size),
@@ -62,15 +60,12 @@ def draw_closer(
         settings=RefineSettings.suiting(runtime.config),
     )
     for done, seen in enumerate(closer, start=1):
-        corner = seen.window[:2]
-        runs[seen.number] = rle.placed(seen.bitmap, corner, found.size)
-        boxes[seen.number] = boxes_of(seen.bitmap) + np.array(2 * corner, np.float32)
-        areas[seen.number] = np.count_nonzero(seen.bitmap)
+        runs[seen.number] = rle.placed(seen.bitmap, seen.window[:2], found.size)
         scores[seen.number] = seen.score
         if progress is not None:
             progress(done)
-    redrawn = replace(found, runs=tuple(runs), scores=scores, boxes=boxes, areas=areas)
-    return redrawn[np.sort(nms(boxes, scores, options.max_overlap))]
+    redrawn = replace(found, scores=scores).redrawn(runs)
+    return redrawn[np.sort(nms(redrawn.boxes, scores, options.max_overlap))]
 
 
 def _asked(box: FloatArray, point: FloatArray) -> Prompt:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from maskwright.io.rasters import reduced_size
 from maskwright.pixels import draw, rle
 from maskwright.pixels.palette import colour
 from maskwright.pixels.rgb import to_uint8
+from maskwright.pixels.rle import RunLengths
 from maskwright.types import BoolArray, ByteArray, FloatArray, ImageArray, IntArray, Size
 
 
@@ -101,6 +102,11 @@ class FoundMasks:
         """COCO compressed RLE of each mask, ready for JSON."""
         return [rle.compress(runs, self.size) for runs in self.runs]
 
+    def redrawn(self, runs: Sequence[RunLengths]) -> FoundMasks:
+        """The same objects with other masks, one for each, and the boxes and areas of those."""
+        boxes, areas = rle.measured(runs, self.size)
+        return replace(self, runs=tuple(runs), boxes=boxes.astype(np.float32), areas=areas)
+
     def reduced(
         self, longest: int, image: ByteArray | None = None, *, window: tuple[int, int, int, int] | None = None
     ) -> FoundMasks:
@@ -116,21 +122,10 @@ class FoundMasks:
         x0, y0, x1, y1 = window = window or (0, 0, self.size[1], self.size[0])
         size = reduced_size((y1 - y0, x1 - x0), longest)
         runs = [rle.reduced(one, self.size, window, size) for one in self.runs]
-        boxes, areas = rle.measured(runs, size)
         corner, scale = np.array((x0, y0)), np.array(size[::-1]) / (x1 - x0, y1 - y0)
         points = ((self.points - corner) * scale).astype(np.float32)
         crops = ((self.crops - np.tile(corner, 2)) * np.tile(scale, 2)).astype(np.int64)
-        return FoundMasks(
-            size,
-            tuple(runs),
-            self.scores,
-            self.stabilities,
-            boxes.astype(np.float32),
-            areas,
-            points,
-            crops,
-            image,
-        )
+        return replace(self, size=size, points=points, crops=crops, image=image).redrawn(runs)
 
     def numbers(self, window: tuple[int, int, int, int] | None = None) -> npt.NDArray[np.int32]:
         """(h, w) int32: at each pixel the place of the smallest mask that covers it, from 1 on, else 0.

@@ -73,9 +73,10 @@ class AutomaskOptions:
         if (self.points_per_side is None) == (self.point_grids is None):
             raise InputError("give either points_per_side or point_grids, and None for the other")
         for name, least in _WHOLE.items():
-            _check_whole(name, getattr(self, name), least)
+            if name != "points_per_side" or self.points_per_side is not None:
+                check_whole(name, getattr(self, name), least)
         for name, (low, high) in _RANGES.items():
-            _check_range(name, getattr(self, name), low, high)
+            check_range(name, getattr(self, name), low, high)
         if self.min_score == 1:
             raise InputError("min_score is 1, which no mask exceeds; predicted IoUs are below 1: lower it")
         self._check_grids()
@@ -171,14 +172,14 @@ _RANGES = {
 """Finite numbers, and where they have to lie."""
 
 
-def _check_whole(name: str, value: object, least: int) -> None:
-    if name == "points_per_side" and value is None:
-        return
+def check_whole(name: str, value: object, least: int) -> None:
+    """InputError unless an option's value is a whole number from ``least`` on."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise InputError(f"{name} is {value!r}; it must be a whole number from {least} on")
 
 
-def _check_range(name: str, value: Any, low: float, high: float) -> None:
+def check_range(name: str, value: Any, low: float, high: float) -> None:
+    """InputError unless an option's value is a finite number from ``low`` to ``high``."""
     try:
         fits = math.isfinite(value) and low <= value <= high
     except TypeError:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 
@@ -15,11 +16,14 @@ from maskwright.automask.closer import draw_closer
 from maskwright.automask.found import FoundMasks, Sieve
 from maskwright.automask.options import AutomaskOptions
 from maskwright.automask.places import Crop
+from maskwright.io.sources.protocol import Closing
 from maskwright.pixels.nms import nms
 from maskwright.pixels.rgb import to_uint8
 from maskwright.runtime.protocol import Runtime
 from maskwright.segmenter import embed
 from maskwright.types import BoolArray, FloatArray, ImageArray, Size
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,29 @@ class SearchStep:
         return self.seconds / self.done * (self.total - self.done)
 
 
-class Search(Iterator[SearchStep]):
+class Searching(Protocol):
+    """A search for masks, of one picture or of many tiles."""
+
+    def __iter__(self) -> Iterator[SearchStep]: ...
+
+    def result(self) -> FoundMasks: ...
+
+    @property
+    def sieve(self) -> Sieve: ...
+
+
+def whole_result(search: Searching, progress: Callable[[SearchStep], object] | None) -> FoundMasks:
+    """Search to the end; if nothing is found, a logged warning says which filter took how many masks."""
+    for step in search:
+        if progress is not None:
+            progress(step)
+    found = search.result()
+    if not len(found):
+        _log.warning("no masks were found: %s; %s", search.sieve, search.sieve.advice)
+    return found
+
+
+class Search(Closing, Iterator[SearchStep]):
     """The search for masks in one picture; iterating does the work, and leaving off cancels it.
 
     :meth:`result` has what was found, at any time.
@@ -136,14 +162,6 @@ class Search(Iterator[SearchStep]):
     def close(self) -> None:
         """Stop after the batch that is being answered, if any; may be called from another thread."""
         self._closed = True
-
-    def __enter__(self) -> Search:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _turn_to(self, crop: Crop) -> None:
         """Settle what the crop before has found, and encode this one."""

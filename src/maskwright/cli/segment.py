@@ -5,12 +5,11 @@ Cheap checks come first: prompts, output folder and picture are judged before a 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maskwright.cli.staging import results_folder, staged
+from maskwright.cli.staging import results_folder, staged, write_results
 
 if TYPE_CHECKING:
     from maskwright.facade import MaskModel
@@ -101,16 +100,18 @@ def _write(folder: Path, request: Request, masks: Masks, prompts: dict[int, Prom
         (stage / "masks").rmdir()
         masks.save_overlay(stage / "overlay.png", prompts=list(prompts.values()))
         report = _report(request, masks, list(prompts), names)
-        (stage / "results.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_results(stage, report)
     return report
 
 
 def _report(request: Request, masks: Masks, numbers: list[int], names: list[str]) -> dict[str, Any]:
     """The content of ``results.json``: plain numbers, boxes as COCO writes them (x, y, width, height)."""
+    from maskwright.pixels.boxes import corner_and_size
+
     per_object = len(names) // len(numbers)
     height, width = masks.bitmaps.shape[-2:]
     scores, areas = masks.scores.reshape(-1).tolist(), masks.areas.reshape(-1).tolist()
-    boxes = masks.boxes.reshape(-1, 4).astype(int).tolist()
+    boxes = corner_and_size(masks.boxes.reshape(-1, 4))
     rows = zip(scores, areas, boxes, masks.rle(), names, strict=True)
     return {
         "image": {"file": str(request.photo), "height": height, "width": width},
@@ -120,11 +121,11 @@ def _report(request: Request, masks: Masks, numbers: list[int], names: list[str]
                 "id": numbers[row // per_object],
                 "score": round(score, 4),
                 "area": area,
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "bbox": box,
                 "segmentation": rle,
                 "file": name,
             }
-            for row, (score, area, (x0, y0, x1, y1), rle, name) in enumerate(rows)
+            for row, (score, area, box, rle, name) in enumerate(rows)
         ],
     }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -52,3 +54,8 @@ def staged(folder: Path) -> Iterator[Path]:
         raise output_error(folder, error) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def write_results(folder: Path, report: dict[str, Any]) -> None:
+    """Write ``results.json``: what was found in one picture, in plain values."""
+    (folder / "results.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

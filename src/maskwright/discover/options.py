@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from maskwright.automask.options import PRESETS, AutomaskOptions
+from maskwright.automask.options import PRESETS, AutomaskOptions, check_range, check_whole
 from maskwright.automask.search import SearchStep
 from maskwright.errors import InputError
 
@@ -56,14 +55,11 @@ class Discover:
     """Is called after each batch of clicks; an exception that it raises ends the tracking."""
 
     def __post_init__(self) -> None:
-        for name, least in (("every", 1), ("max_objects", 1), ("forget_after", 1), ("max_id", 1)):
-            value = getattr(self, name)
-            if value is None and name in ("forget_after", "max_id"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise InputError(f"{name} is {value!r}; it must be a whole number from {least} on")
+        for name in ("every", "max_objects", "forget_after", "max_id"):
+            if getattr(self, name) is not None or name not in ("forget_after", "max_id"):
+                check_whole(name, getattr(self, name), 1)
         for name in ("min_area", "max_area", "min_whole", "max_covered", "same_iou"):
-            _check_share(name, getattr(self, name))
+            check_range(name, getattr(self, name), 0, 1)
         if self.min_area >= self.max_area:
             raise InputError(
                 f"min_area={self.min_area} is not below max_area={self.max_area}, which leaves no mask"
@@ -119,12 +115,3 @@ class Discover:
                 f"object {highest} is prompted, and discovered objects get numbers above it, up to "
                 f"{self.max_id}; prompt objects by smaller numbers"
             )
-
-
-def _check_share(name: str, value: Any) -> None:
-    try:
-        fits = math.isfinite(value) and 0 <= value <= 1
-    except TypeError:
-        fits = False
-    if not fits:
-        raise InputError(f"{name} is {value!r}; it must be a number from 0 to 1")

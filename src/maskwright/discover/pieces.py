@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from maskwright.automask.found import FoundMasks
 from maskwright.pixels import components, rle
-from maskwright.pixels.boxes import boxes_of
 from maskwright.types import BoolArray
 
 
@@ -22,17 +19,15 @@ def clicked_pieces(found: FoundMasks, min_whole: float) -> FoundMasks:
     Returns:
         As many masks in the same order, with the boxes and areas of what is left of them.
     """
-    runs, boxes, areas = list(found.runs), found.boxes.copy(), found.areas.copy()
+    runs = list(found.runs)
     for row in np.flatnonzero(found.areas):
         x0, y0, x1, y1 = found.boxes[row].astype(int).tolist()
         window = rle.window(found.runs[row], found.size, x0, y0, x1, y1)
         x, y = found.points[row].astype(int) - (x0, y0)
         piece = _piece(window, (int(x), int(y)), min_whole)
-        if piece is None:
-            continue
-        runs[row], areas[row] = rle.placed(piece, (x0, y0), found.size), np.count_nonzero(piece)
-        boxes[row] = boxes_of(piece) + np.array((x0, y0, x0, y0), np.float32)
-    return replace(found, runs=tuple(runs), boxes=boxes, areas=areas)
+        if piece is not None:
+            runs[row] = rle.placed(piece, (x0, y0), found.size)
+    return found.redrawn(runs)
 
 
 def _piece(window: BoolArray, click: tuple[int, int], min_whole: float) -> BoolArray | None:

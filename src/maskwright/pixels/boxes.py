@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskwright.types import BoolArray, FloatArray
+from maskwright.types import BoolArray, FloatArray, IntArray
 
 
 def boxes_of(bitmaps: BoolArray) -> FloatArray:
@@ -20,6 +20,11 @@ def boxes_of(bitmaps: BoolArray) -> FloatArray:
     x0, x1 = _extent(np.asarray(bitmaps.any(axis=-2)))
     y0, y1 = _extent(np.asarray(bitmaps.any(axis=-1)))
     return np.stack([x0, y0, x1, y1], axis=-1).astype(np.float32)
+
+
+def corner_and_size(boxes: FloatArray | IntArray) -> list[list[int]]:
+    """Boxes as COCO writes them, from (N, 4) ``xyxy``: N lists of x, y, width and height, whole pixels."""
+    return [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in boxes.astype(int).tolist()]
 
 
 def _extent(used: BoolArray) -> tuple[np.ndarray, np.ndarray]:

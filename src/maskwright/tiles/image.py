@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from maskwright.automask.found import FoundMasks
 from maskwright.automask.options import AutomaskOptions
-from maskwright.automask.search import SearchStep
+from maskwright.automask.search import SearchStep, whole_result
 from maskwright.errors import ImageError, InputError
 from maskwright.io.images import check_ending, write_image
 from maskwright.io.rasters import Raster, reduced_size
+from maskwright.io.sources.protocol import Closing
 from maskwright.pixels import draw
 from maskwright.pixels.rle import MOST_PIXELS
 from maskwright.runtime.protocol import Runtime
@@ -25,15 +24,13 @@ from maskwright.tiles.prompted import Prompted, moved
 from maskwright.tiles.search import TiledSearch
 from maskwright.types import ByteArray, Prompt, PromptLike, Size
 
-_log = logging.getLogger(__name__)
-
 Extent: TypeAlias = tuple[int, int, int, int]
 """Columns x0 to x1 and rows y0 to y1, exclusive, as (x0, y0, x1, y1)."""
 OVERVIEW = 2048
 """Longest side, in pixels, of the reduced picture that masks are drawn on."""
 
 
-class TiledImage:
+class TiledImage(Closing):
     """A huge picture that is read by windows; nothing is read before it is asked for.
 
     Any number of threads may use one. A context manager: leaving it closes the file.
@@ -122,13 +119,7 @@ class TiledImage:
             ImageError: a part of the file is damaged.
         """
         with self.search(preset, options=options, **changes) as search:
-            for step in search:
-                if progress is not None:
-                    progress(step)
-            found = search.result()
-        if not len(found):
-            _log.warning("no masks were found: %s; %s", search.sieve, search.sieve.advice)
-        return found
+            return whole_result(search, progress)
 
     def search(
         self, preset: str = "balanced", *, options: AutomaskOptions | None = None, **changes: Any
@@ -227,11 +218,3 @@ class TiledImage:
     def close(self) -> None:
         """Close the file; an array stays as it is."""
         self.raster.close()
-
-    def __enter__(self) -> TiledImage:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

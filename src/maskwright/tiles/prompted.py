@@ -26,7 +26,7 @@ from maskwright.pixels import rle, stretched
 from maskwright.pixels.postprocess import clean
 from maskwright.refine import Window, window_around
 from maskwright.runtime.protocol import Runtime
-from maskwright.segmenter import Embedding, check_cleaning, embed
+from maskwright.segmenter import Embedding, check_cleaning, embed, objects_of
 from maskwright.tiles.options import TileOptions
 from maskwright.tiles.plan import edge_of
 from maskwright.types import Box, FloatArray, Points, Prompt, PromptLike, Size
@@ -142,11 +142,7 @@ def windows(prompt: Prompt, size_hw: Size, side: int) -> Iterator[Window]:
 
 def _checked(prompts: Sequence[PromptLike], size_hw: Size) -> list[Prompt]:
     """One prompt per object, each checked against the picture."""
-    if not prompts:
-        raise PromptError(
-            "no prompt: give segment one per object, Points([(x, y)]), Box(x0, y0, x1, y1) or both"
-        )
-    checked = [Prompt.of(one) for one in prompts]
+    checked = objects_of(prompts)
     for one in checked:
         if one.mask is not None:
             raise PromptError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from types import TracebackType
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from maskwright.automask.places import Crop
 from maskwright.automask.search import Search, SearchStep
 from maskwright.errors import InputError
 from maskwright.io.rasters import Raster, reduced_size
+from maskwright.io.sources.protocol import Closing
 from maskwright.runtime.protocol import Runtime
 from maskwright.tiles.options import TileOptions
 from maskwright.tiles.parts import placed
@@ -27,7 +27,7 @@ _NOWHERE = Crop(0, 0, 0, 0, 0)
 """Shares no pixel with any tile."""
 
 
-class TiledSearch(Iterator[SearchStep]):
+class TiledSearch(Closing, Iterator[SearchStep]):
     """The search for masks in a huge picture; iterating does the work, and leaving off cancels it.
 
     The whole picture comes first, reduced, for objects that no tile shows whole (``TileOptions.overview``).
@@ -127,14 +127,6 @@ class TiledSearch(Iterator[SearchStep]):
     def close(self) -> None:
         """Stop after the batch that is being answered, if any; may be called from another thread."""
         self._closed = True
-
-    def __enter__(self) -> TiledSearch:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def _tile(self) -> Crop:

@@ -6,13 +6,13 @@ import os
 from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from maskwright.errors import InputError, StateError
 from maskwright.frames import Frame, TrackedFrame
 from maskwright.io.images import ImageSource, read_image
+from maskwright.io.sources.protocol import Closing
 from maskwright.pixels.rgb import to_uint8
 from maskwright.runtime.protocol import Runtime
 from maskwright.track import ask, snapshot
@@ -24,7 +24,7 @@ from maskwright.track.visited import Visited
 from maskwright.types import BoolArray, Size
 
 
-class Session:
+class Session(Closing):
     """Follows objects through frames: push a frame, prompt objects in it, push the next.
 
     Memory is bounded: it grows with the number of objects and of prompted frames, never with the number of
@@ -198,14 +198,6 @@ class Session:
         """Release everything held. Closing twice is fine."""
         self._start()
         self._closed = True
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a snapshot, whole or not at all; ``MaskModel.load_session`` continues from it, bit for bit.

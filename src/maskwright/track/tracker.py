@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Literal, TypeAlias
 from weakref import proxy
 
 from maskwright.errors import InputError
 from maskwright.frames import Frame, TrackedFrame
 from maskwright.io.sources import Latest, Source, prefetch
+from maskwright.io.sources.protocol import Closing
 from maskwright.track.ask import VideoPrompt
 from maskwright.track.objects import ObjectId, checked_id
 from maskwright.track.session import Session
@@ -140,7 +140,7 @@ class Plan:
                 raise InputError(f"frame {frame} is prompted but not visited ({visited})")
 
 
-class Tracking(Iterator[TrackedFrame]):
+class Tracking(Closing, Iterator[TrackedFrame]):
     """The tracked frames of a source, one by one as they are made. A context manager; closing cancels.
 
     Decoding goes on in the background while a frame is tracked.
@@ -179,14 +179,6 @@ class Tracking(Iterator[TrackedFrame]):
         self._frames.close()
         self.source.close()
         self.session.close()
-
-    def __enter__(self) -> Tracking:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _run(self) -> Any:
         plan, session = self.plan, self.session

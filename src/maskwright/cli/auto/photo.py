@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskwright.cli.auto.request import Request
 from maskwright.cli.progress import Watch
-from maskwright.cli.staging import results_folder, staged
+from maskwright.cli.staging import results_folder, staged, write_results
 
 if TYPE_CHECKING:
     from maskwright.automask.found import FoundMasks
@@ -36,9 +35,8 @@ def find_in_photo(request: Request) -> None:
     options = request.options()
     picture = read_image(request.source)
     check_size((picture.shape[0], picture.shape[1]), options)
-    out = request.out if request.out is not None else Path(f"{request.source.stem}-masks")
     watch = Watch()
-    with results_folder(out) as folder, watch.warnings():
+    with results_folder(request.folder) as folder, watch.warnings():
         search = _searched(request, picture, watch)
         report = _write(folder, request, search, _found(search, watch), watch)
     if not report["objects"]:
@@ -82,7 +80,7 @@ def _write(folder: Path, request: Request, search: Search, found: FoundMasks, wa
         found.save_overlay(stage / "overlay.png")
         write_bytes(stage / "numbers.png", numbers_png(found))
         report = results(str(request.source), request.model, search.options, found, search.sieve, names)
-        (stage / "results.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_results(stage, report)
     _remove_others(folder / MASKS, {Path(name).name for name in names})
     return report
 

@@ -47,10 +47,11 @@ def results(
         sieve: What was left out.
         names: The file of each mask, if it has one.
     """
+    from maskwright.pixels.boxes import corner_and_size
+
     height, width = found.size
-    boxes = found.boxes.astype(int).tolist()
     objects = []
-    for row, (rle, (x0, y0, x1, y1)) in enumerate(zip(found.rle(), boxes, strict=True)):
+    for row, (rle, box) in enumerate(zip(found.rle(), corner_and_size(found.boxes), strict=True)):
         stability = float(found.stabilities[row])
         objects.append(
             {
@@ -58,7 +59,7 @@ def results(
                 "score": round(float(found.scores[row]), 4),
                 "stability": None if math.isnan(stability) else round(stability, 4),
                 "area": int(found.areas[row]),
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "bbox": box,
                 "point": [round(value, 1) for value in found.points[row].tolist()],
                 "segmentation": rle,
                 **({"file": names[row]} if names else {}),

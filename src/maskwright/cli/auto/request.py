@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from maskwright.cli.said import Said, check_needed
 from maskwright.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Said):
     """How to search, as far as it was said; None is what the preset has."""
 
     preset: str | None = None
@@ -25,16 +26,6 @@ class Settings:
     max_overlap: float | None = None
     crop_layers: int | None = None
     refine: bool | None = None
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """Those that were said."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
-
-    def as_options(self) -> list[str]:
-        """Those that were said, as they are written on the command line."""
-        return [f"--{name.replace('_', '-')}" for name in self.given]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +44,11 @@ class Request:
     out: Path | None
     overwrite: bool
     as_json: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where the results of one picture go: ``-o``, else ``PHOTO-masks`` in the working directory."""
+        return self.out if self.out is not None else Path(f"{self.source.stem}-masks")
 
     def options(self, model: str = "") -> AutomaskOptions:
         """What to search with.
@@ -114,5 +110,4 @@ def check_together(*, auto: bool, prompting: Sequence[str], searching: Sequence[
             f"--auto finds every object by itself, and {prompting[0]} is for one that is asked for; "
             "leave one of them out"
         )
-    if not auto and searching:
-        raise InputError(f"{searching[0]} is for --auto; add --auto, or leave {searching[0]} out")
+    check_needed("--auto", searching, there=auto)

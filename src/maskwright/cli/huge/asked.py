@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskwright.cli.huge.everything import NUMBERS
 from maskwright.cli.huge.request import Tiling, opened
 from maskwright.cli.segment import Request, show
-from maskwright.cli.staging import results_folder, staged
+from maskwright.cli.staging import results_folder, staged, write_results
 
 if TYPE_CHECKING:
     from maskwright.automask.found import FoundMasks
@@ -61,14 +60,16 @@ def _write(
             )
         picture.save_overlay(stage / "overlay.png", found, prompts=asked)
         picture.save_numbers(stage / NUMBERS, found, list(prompts))
-        (stage / "results.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_results(stage, report)
     return report
 
 
 def _report(request: Request, found: FoundMasks, numbers: list[int]) -> dict[str, Any]:
     """The content of ``results.json``: as for other pictures, and the window of each object."""
+    from maskwright.pixels.boxes import corner_and_size
+
     height, width = found.size
-    boxes, windows = (_corner_and_size(edges.astype(int)) for edges in (found.boxes, found.crops))
+    boxes, windows = corner_and_size(found.boxes), corner_and_size(found.crops)
     rows = zip(numbers, found.scores.tolist(), found.areas.tolist(), boxes, windows, found.rle(), strict=True)
     return {
         "image": {"file": str(request.photo), "height": height, "width": width},
@@ -86,8 +87,3 @@ def _report(request: Request, found: FoundMasks, numbers: list[int]) -> dict[str
             for number, score, area, box, window, rle in rows
         ],
     }
-
-
-def _corner_and_size(boxes: Any) -> list[list[int]]:
-    """x, y, width and height of ``xyxy`` boxes."""
-    return [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in boxes.tolist()]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskwright.cli.auto.request import Request
 from maskwright.cli.huge.request import Tiling, opened
 from maskwright.cli.progress import Watch
-from maskwright.cli.staging import results_folder, staged
+from maskwright.cli.staging import results_folder, staged, write_results
 from maskwright.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,9 +37,8 @@ def find_in_huge(request: Request, tiling: Tiling) -> bool:
     if is_many(request.source):
         raise InputError("--tiles takes one picture at a time; give one, or leave --tiles out for a folder")
     options, tiles = request.options(), tiling.tiles()
-    out = request.out if request.out is not None else Path(f"{request.source.stem}-masks")
     watch = Watch()
-    with opened(request.source, tiling) as raster, results_folder(out) as folder, watch.warnings():
+    with opened(request.source, tiling) as raster, results_folder(request.folder) as folder, watch.warnings():
         check_grid(raster.size, options, tiles)
         model = request.load()
         picture = TiledImage(model.runtime, raster, tiles)
@@ -88,5 +86,5 @@ def _write(folder: Path, request: Request, picture: TiledImage, search: TiledSea
     with staged(folder) as stage:
         picture.save_overlay(stage / "overlay.png", found)
         picture.save_numbers(stage / NUMBERS, found)
-        (stage / "results.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_results(stage, report)
     return report

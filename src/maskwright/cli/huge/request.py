@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maskwright.cli.said import Said, check_needed
 from maskwright.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,18 +17,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tiling:
+class Tiling(Said):
     """How to cut and read the picture, as it was typed; None is the usual."""
 
     tile_size: int | None = None
     halo: int | None = None
     channels: str | None = None
     value_range: str | None = None
-
-    def as_options(self) -> list[str]:
-        """Those that were said, as they are written on the command line."""
-        names = [field.name for field in fields(self) if getattr(self, field.name) is not None]
-        return [f"--{name.replace('_', '-')}" for name in names]
 
     def tiles(self) -> TileOptions:
         """How to cut it.
@@ -68,9 +64,7 @@ def check_tiling(*, tiles: bool, tiling: Tiling, others: Sequence[str]) -> None:
     Raises:
         InputError: the former without ``--tiles``, or one of the latter with it.
     """
-    given = tiling.as_options()
-    if given and not tiles:
-        raise InputError(f"{given[0]} is for --tiles; add --tiles, or leave {given[0]} out")
+    check_needed("--tiles", tiling.as_options(), there=tiles)
     if tiles and others:
         raise InputError(
             f"{others[0]} needs the whole picture, and --tiles never reads it whole; leave one of them out"

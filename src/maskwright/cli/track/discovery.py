@@ -3,100 +3,93 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maskwright.errors import InputError
+from maskwright.cli.said import Said, check_needed
 
 if TYPE_CHECKING:
     from maskwright.discover.options import Discover
 
 LARGEST_ID = 255
 """Highest number that an indexed PNG holds."""
-_PANEL = "Discovering objects"
+_option = partial(typer.Option, rich_help_panel="Discovering objects")
 _PRESETS = "the preset's"
 _SEARCH = ("min_score", "min_stability")
 
 DiscoverFlag = Annotated[
     bool,
-    typer.Option(
+    _option(
         "--discover",
         help="Find and follow objects without --object, or beside those: automatic masks where none is.",
-        rich_help_panel=_PANEL,
     ),
 ]
 Every = Annotated[
     int | None,
-    typer.Option(metavar="K", help="Search every K-th frame.", show_default="15", rich_help_panel=_PANEL),
+    _option(metavar="K", help="Search every K-th frame.", show_default="15"),
 ]
 MaxObjects = Annotated[
     int | None,
-    typer.Option(
+    _option(
         metavar="N",
         help="Objects followed at once, those of --object included: bounds memory and time.",
         show_default="8",
-        rich_help_panel=_PANEL,
     ),
 ]
 Preset = Annotated[
     str | None,
-    typer.Option(
+    _option(
         metavar="fast|balanced|dense",
         help="Search for large objects, quickly; as usual; for small ones too, about eight times as long.",
         show_default="fast",
-        rich_help_panel=_PANEL,
     ),
 ]
 MinScore = Annotated[
     float | None,
-    typer.Option(
+    _option(
         metavar="0..1",
         help="Leave out masks that the model is less sure of: their predicted IoU.",
         show_default=f"{_PRESETS}; nano: 0.6",
-        rich_help_panel=_PANEL,
     ),
 ]
 MinStability = Annotated[
     float | None,
-    typer.Option(
+    _option(
         metavar="0..1",
         help="Leave out masks whose outline is less firm.",
         show_default=_PRESETS,
-        rich_help_panel=_PANEL,
     ),
 ]
 MinArea = Annotated[
     float | None,
-    typer.Option(
+    _option(
         metavar="0..1",
         help="Leave out masks below this share of the frame.",
         show_default="0.003",
-        rich_help_panel=_PANEL,
     ),
 ]
 MaxArea = Annotated[
     float | None,
-    typer.Option(
+    _option(
         metavar="0..1",
         help="Leave out masks above this share of the frame: background.",
         show_default="0.5",
-        rich_help_panel=_PANEL,
     ),
 ]
 ForgetAfter = Annotated[
     int | None,
-    typer.Option(
+    _option(
         metavar="FRAMES",
         help="A discovered object unseen for so long makes room for a new one; 0: never.",
         show_default="30",
-        rich_help_panel=_PANEL,
     ),
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Discovering:
+class Discovering(Said):
     """How to discover, as far as it was said; None is the default."""
 
     every: int | None = None
@@ -108,24 +101,15 @@ class Discovering:
     max_area: float | None = None
     forget_after: int | None = None
 
-    @property
-    def given(self) -> dict[str, Any]:
-        """What was said."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
-
     def check(self, *, wanted: bool) -> None:
         """What can be said without a model.
 
         Raises:
             InputError: options without ``--discover``, or an impossible value.
         """
-        if not wanted:
-            for name in self.given:
-                option = f"--{name.replace('_', '-')}"
-                raise InputError(f"{option} is for --discover; add --discover, or leave {option} out")
-            return
-        self.settings("", max_id=None)
+        check_needed("--discover", self.as_options(), there=wanted)
+        if wanted:
+            self.settings("", max_id=None)
 
     def settings(self, model: str, *, max_id: int | None) -> Discover:
         """What to discover with.

@@ -31,6 +31,7 @@ import numpy as np
 from maskwright.errors import InputError
 from maskwright.frames import TrackedFrame
 from maskwright.pixels import rle
+from maskwright.pixels.boxes import corner_and_size
 from maskwright.types import Size
 
 FORMAT = "maskwright-log"
@@ -113,20 +114,19 @@ def first_difference(old: LogHeader, new: LogHeader) -> str | None:
 def frame_line(frame: TrackedFrame) -> bytes:
     """The line of one frame, newline included."""
     codes = rle.encode(frame.bitmaps)
-    boxes = frame.boxes.astype(int).tolist()
     objects = [
         {
             "id": number,
             "visible": bool(frame.visible[row]),
             "score": _shortest(frame.scores[row]),
             "object_score": _shortest(frame.object_scores[row]),
-            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "bbox": box,
             "area": int(frame.areas[row]),
             "prompted": number in frame.prompted,
             "segmentation": codes[row],
             **({"discovered": True} if number in frame.discovered else {}),
         }
-        for row, (number, (x0, y0, x1, y1)) in enumerate(zip(frame.ids, boxes, strict=True))
+        for row, (number, box) in enumerate(zip(frame.ids, corner_and_size(frame.boxes), strict=True))
     ]
     return _line(
         {"frame": frame.index, "time": frame.time, "size": [int(s) for s in frame.size], "objects": objects}
