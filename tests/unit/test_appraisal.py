@@ -86,6 +86,16 @@ def test_it_learns_what_masks_tell() -> None:
     assert (given[2, 0] - given[2, 1]).abs() < 0.2
 
 
+def test_judging_a_mask_does_not_change_it() -> None:
+    layer = Appraisal()
+    layer.change.weight.data.normal_()
+    logits = blob(18, 20, 8)[None, None].requires_grad_()
+    iou = torch.full((1, 1), 0.5, requires_grad=True)
+    layer(iou, logits, torch.tensor([[14.0, 16, 22, 24]]), torch.tensor([True])).sum().backward()
+    assert iou.grad is not None
+    assert logits.grad is None
+
+
 @torch.inference_mode()
 def test_in_the_network_only_the_predicted_iou_differs() -> None:
     plain = lively(replace(APPRAISED, appraise=False))

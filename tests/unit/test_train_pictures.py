@@ -120,9 +120,9 @@ def test_corrections_are_asked_for_in_their_share_of_steps(monkeypatch):
     asked = []
     answer = task._answer
 
-    def watched(features, prompts, targets):
+    def watched(model, features, prompts, targets):
         asked.append(prompts.labels_BPK)
-        return answer(features, prompts, targets)
+        return answer(model, features, prompts, targets)
 
     monkeypatch.setattr(task, "_answer", watched)
     for step in range(4):
@@ -132,6 +132,40 @@ def test_corrections_are_asked_for_in_their_share_of_steps(monkeypatch):
     assert set(slots) == {4, 5, 6}
     added = torch.cat([labels[..., 4:].flatten() for labels in asked])
     assert {POSITIVE, NEGATIVE} & set(added.tolist())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_steps_see_smaller_pictures_and_teach_the_same_parameters(kind):
+    task = task_of(kind, replace(CONFIG, small_size=64, small_steps=2))
+    early, late = (task.batch(Draw(0, step, 0)) for step in (1, 2))
+    assert early.pixels_BCHW.shape[-2:] == (64, 64)
+    assert early.targets_BPHW.shape[-2:] == (16, 16)
+    assert early.prompts.points_BPK2.max() < 64
+    assert late.pixels_BCHW.shape[-2:] == (128, 128)
+    assert len(list(task.parameters())) == len(list(task.model.parameters()))
+    task(early, Draw(0, 1, 0), 0.0)["loss"].backward()
+    small = {name: value.grad for name, value in task.model.named_parameters() if value.grad is not None}
+    assert small.keys() >= {"no_memory", "mask_decoder.iou_token"}
+    task(late, Draw(0, 2, 0), 0.0)["loss"].backward()
+    assert task.model.config.image_size == 128
+    assert task.model.prompt_encoder.image_size == 128
+
+
+def test_a_smaller_size_and_its_steps_go_together():
+    for nonsense in ({"small_size": 64}, {"small_steps": 3}, {"small_size": 50, "small_steps": 3}):
+        with pytest.raises(InputError, match=r"pictures\.small_size"):
+            PictureConfig(**nonsense)
+
+
+def test_the_appraisal_of_masks_learns_at_its_own_rate():
+    task = PictureTask(lively(replace(DRAWN, appraise=True)), CONFIG, Shelf(1))
+    hurried = PictureTask(task.model, replace(CONFIG, appraisal_rate=0.1), Shelf(1))
+    for each, rate in ((task, CONFIG.rate), (hurried, 0.1)):
+        rates = {name: group.rate for group in each.groups() for name in group.parameters}
+        own = [name for name in rates if name.startswith("appraisal.")]
+        assert len(own) == 4
+        assert {rates[name] for name in own} == {rate}
+        assert rates["no_memory"] == CONFIG.rate
 
 
 def test_cover_is_the_share_of_each_block():

@@ -43,6 +43,7 @@ class Appraisal(nn.Module):
             box_N4: xyxy in cells of the mask grid; anything where there is none.
             boxed_N: True for objects that were asked for with a box.
         """
+        logits_NMHW = logits_NMHW.detach()  # judging a mask is not to change it
         boxed_N1 = boxed_N[:, None].float()
         features_NMF = torch.stack(
             (

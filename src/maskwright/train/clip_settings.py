@@ -77,4 +77,11 @@ class ClipConfig:
     @property
     def rates(self) -> Rates:
         """Learning rates of the model's parts."""
-        return Rates(self.rate, self.encoder_rate, self.layer_decay, self.lora_rate, self.weight_decay)
+        return Rates(
+            rest=self.rate,
+            encoder=self.encoder_rate,
+            layer_decay=self.layer_decay,
+            adapters=self.lora_rate,
+            appraisal=self.rate,
+            weight_decay=self.weight_decay,
+        )

@@ -99,6 +99,8 @@ class Rates(NamedTuple):
     """Each block of the trunk learns slower than the next one by this factor."""
     adapters: float = 1e-4
     """Low-rank adapters, which start at zero and need more."""
+    appraisal: float = 5e-6
+    """nano's appraisal of masks: a few numbers, which need more as well."""
     weight_decay: float = 0.1
     """Of weights with two axes or more."""
 
@@ -129,7 +131,9 @@ def _rate_of(name: str, rates: Rates, depth: int) -> tuple[str, float]:
     if is_adapter(name):
         return "adapters", rates.adapters
     if not name.startswith("trunk."):
-        return ("neck", rates.encoder) if name.startswith("neck.") else ("rest", rates.rest)
+        named = {"neck": rates.encoder, "appraisal": rates.appraisal}
+        part = name.partition(".")[0]
+        return (part, named[part]) if part in named else ("rest", rates.rest)
     block = re.match(r"trunk\.(?:blocks|stages)\.(\d+)\.", name)
     if block is not None:
         number = int(block[1])

@@ -6,6 +6,7 @@ Axes: B pictures, P objects per picture, K points, C channels, H W the network's
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -46,6 +47,10 @@ class PictureConfig:
 
     size: int = 0
     """Side of the square network input, a multiple of 32; 0 is the model's own."""
+    small_size: int = 0
+    """Side in the first ``small_steps`` steps, a multiple of 32."""
+    small_steps: int = 0
+    """Steps at the beginning that see smaller pictures, which are quicker to learn from."""
     pictures: int = 1
     """Pictures per step."""
     objects: int = 8
@@ -60,6 +65,8 @@ class PictureConfig:
     """Each block of the trunk learns slower than the next one by this factor."""
     lora_rate: float = 1e-4
     """Peak learning rate of low-rank adapters."""
+    appraisal_rate: float = 0.0
+    """Peak learning rate of nano's appraisal of masks, which needs a high one; 0 is ``rate``."""
     weight_decay: float = 0.1
     """Decay of weights with two or more axes."""
     val_pictures: int = 71
@@ -73,13 +80,23 @@ class PictureConfig:
         for name in ("pictures", "objects", "val_pictures"):
             if getattr(self, name) < 1:
                 raise InputError(f"pictures.{name} must be 1 or more, not {getattr(self, name)}")
-        if self.size % 32:
-            raise InputError(f"pictures.size must be a multiple of 32, not {self.size}")
+        for name in ("size", "small_size"):
+            if getattr(self, name) % 32:
+                raise InputError(f"pictures.{name} must be a multiple of 32, not {getattr(self, name)}")
+        if (self.small_size > 0) != (self.small_steps > 0):
+            raise InputError("pictures.small_size and pictures.small_steps go together: set both or neither")
 
     @property
     def rates(self) -> Rates:
         """Learning rates of the model's parts."""
-        return Rates(self.rate, self.encoder_rate, self.layer_decay, self.lora_rate, self.weight_decay)
+        return Rates(
+            rest=self.rate,
+            encoder=self.encoder_rate,
+            layer_decay=self.layer_decay,
+            adapters=self.lora_rate,
+            appraisal=self.appraisal_rate or self.rate,
+            weight_decay=self.weight_decay,
+        )
 
 
 class PictureBatch(NamedTuple):
@@ -122,6 +139,7 @@ class PictureTask(Task):
         if not len(pictures):
             raise InputError("there are no pictures to learn from in these data")
         self.model, self.config, self.pictures = model, config, pictures
+        self.small = sharing_parameters(model, config.small_size) if config.small_steps else model
         self.changes = AugmentConfig.off() if changes is None else changes
         self.weights = picture_weights(pictures.sources, config.source_power)
         self.exam = Exam(val, config.val_pictures, model.config) if val is not None else None
@@ -129,11 +147,15 @@ class PictureTask(Task):
     def groups(self) -> list[Group]:
         return rate_groups(self.model, self.config.rates)
 
+    def model_at(self, step: int) -> SAM2:
+        """The model at the input size of an optimiser step."""
+        return self.small if step < self.config.small_steps else self.model
+
     def batch(self, draw: Draw) -> PictureBatch:
         rng = draw.generator(0)
-        config, look = self.config, self.model.config
+        config, look = self.config, self.model_at(draw.step).config
         pixels, covers, points, labels = [], [], [], []
-        for scene in self._scenes(rng):
+        for scene in self._scenes(look.image_size, rng):
             pixels.append(preprocess(scene.picture, look.image_size, look.pixel_mean, look.pixel_std))
             for which in pick_objects(len(scene), config.objects, rng):
                 mask = scene.mask(int(which))
@@ -159,19 +181,20 @@ class PictureTask(Task):
             int(rng.integers(1, asked.clicks + 1)) if asked.clicks and rng.random() < asked.correct else 0
         )
         keeps_mask = rng.random() < asked.mask
-        features = self.model.without_memory(self.model.encode_image(batch.pixels_BCHW))
+        model = self.model_at(draw.step)
+        features = model.without_memory(model.encode_image(batch.pixels_BCHW))
         features = features._replace(
             **{
                 name: getattr(features, name).contiguous(memory_format=torch.channels_last)
                 for name in ("low_BCHW", "mid_BCHW", "high_BCHW")
             }
         )
-        first, logits_BPHW = self._answer(features, batch.prompts, batch.targets_BPHW)
+        first, logits_BPHW = self._answer(model, features, batch.prompts, batch.targets_BPHW)
         total, prompts = first.total, batch.prompts
         for _ in range(rounds):
             prompts = corrected(prompts, logits_BPHW, batch.targets_BPHW, rng)
             prompts = prompts._replace(masks_BPHW=logits_BPHW if keeps_mask else None)
-            loss, logits_BPHW = self._answer(features, prompts, batch.targets_BPHW)
+            loss, logits_BPHW = self._answer(model, features, prompts, batch.targets_BPHW)
             total = total + loss.total
         parts = first._replace(total=total / (rounds + 1))._asdict()
         return {"loss" if name == "total" else name: value for name, value in parts.items()}
@@ -180,10 +203,10 @@ class PictureTask(Task):
         """Mean IoU by box, one click and five clicks, of the picked candidate and of the best one."""
         return {} if self.exam is None else picture_scores(model, self.exam)
 
-    def _scenes(self, rng: np.random.Generator) -> list[Scene]:
+    def _scenes(self, size: int, rng: np.random.Generator) -> list[Scene]:
         """Changed pictures with at least one object each, all different where there are enough."""
         found: list[Scene] = []
-        size, wanted = self.model.config.image_size, self.config.pictures
+        wanted = self.config.pictures
         repeats = wanted > len(self.weights)
         for _ in range(TRIES):
             drawn = rng.choice(len(self.weights), size=wanted - len(found), replace=repeats, p=self.weights)
@@ -199,13 +222,21 @@ class PictureTask(Task):
         return self.pictures.read(int(rng.choice(len(self.weights), p=self.weights)))
 
     def _answer(
-        self, features: ImageFeatures, prompts: PromptTensors, targets_BPHW: Tensor
+        self, model: SAM2, features: ImageFeatures, prompts: PromptTensors, targets_BPHW: Tensor
     ) -> tuple[Loss, Tensor]:
         """Losses, and the logits (B, P, H, W) of the picked candidates, which corrections begin with."""
         with few_tokens(targets_BPHW.device):
-            decoded = self.model.decode(features, prompts)
+            decoded = model.decode(features, prompts)
         loss = segmentation_loss(decoded, targets_BPHW, is_sure(prompts.labels_BPK), self.config.losses)
         return loss, take(decoded.logits_BPMHW.detach(), best_of_three(decoded.iou_BPM)).float()
+
+
+def sharing_parameters(model: SAM2, size: int) -> SAM2:
+    """The same network at another input size; learning changes both, as their parameters are the same."""
+    other = copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
+    other.config = model.config.at(size)
+    other.prompt_encoder.image_size = size
+    return other
 
 
 def cover(mask: BoolArray) -> np.ndarray:
