@@ -9,7 +9,7 @@ has three masks, and a 3 follows the N in each shape.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -146,24 +146,52 @@ class Masks:
         return draw.overlay(picture, self.best().bitmaps, alpha=alpha, prompts=prompts)
 
     def save(
-        self, folder: str | os.PathLike[str], *, stem: str = "mask", overwrite: bool = True
+        self,
+        path: str | os.PathLike[str],
+        *,
+        stem: str = "mask",
+        overwrite: bool | None = None,
+        format: str | None = None,
+        name: str | None = None,
+        labels: Mapping[int, str] | None = None,
+        ids: Sequence[int] | None = None,
+        tolerance: float = 1.0,
     ) -> list[Path]:
-        """Write a black-and-white PNG per mask: ``mask_0.png``, ..., or with candidates ``mask_0_2.png``.
+        """Write the masks, by default a black-and-white PNG for each, or in a format that other tools read.
+
+        ``masks.save("out")`` writes ``mask_0.png``, ..., or with candidates ``mask_0_2.png``, into a folder.
+        With an ending the path is a file: ``.json`` COCO, ``.geojson``, ``.svg``, ``.xml`` CVAT, ``.npz``,
+        ``.png`` a palette PNG of object numbers. ``format`` names any other, such as ``"yolo"`` or
+        ``"labelme"`` (:data:`maskwright.interop.FORMATS`). For many pictures or a video in one output, see
+        :func:`maskwright.interop.export`.
 
         Args:
-            folder: Is created if it is missing.
-            stem: What the names begin with.
-            overwrite: Replace files of these names; otherwise the first that exists is an error.
+            path: Folder or file. A folder is created if it is missing.
+            stem: What the names of the PNGs begin with, where there is no format.
+            overwrite: Replace an earlier result; False makes the first file that exists an error. Unless it
+                is said, PNGs in a folder are replaced, and results in a format are not.
+            format: One of :data:`maskwright.interop.FORMATS`; of candidates it has the best ones.
+            name: File name of the picture, as other tools should find it; made up from ``path`` without.
+            labels: What each object is, by its number: 1, 2, 3 ..., or ``ids``.
+            ids: Numbers of the objects.
+            tolerance: How far in pixels a polygon may leave the edge of a mask; 0 follows the pixels.
 
         Returns:
-            The paths, in the order of :meth:`rle`. Each file is written whole or not at all.
+            The PNGs, in the order of :meth:`rle`, or with a format the path. Each file is written whole or
+            not at all.
 
         Raises:
-            OutputError: the folder cannot be written into, the disk is full, or a file exists already.
+            InputError: an unknown format, or something that it cannot hold.
+            OutputError: it cannot be written, the disk is full, or a file exists already.
+            MissingExtraError: the packages of ``maskwright[export]`` are not installed.
         """
-        target = writable_folder(folder)
+        from maskwright.interop.single import save_one
+
+        if save_one(self, path, format, name, labels, ids, tolerance=tolerance, overwrite=bool(overwrite)):
+            return [Path(path)]
+        target = writable_folder(path)
         paths = [target / f"{stem}_{name}.png" for name in self._names()]
-        write_masks(paths, self.bitmaps.reshape(-1, *self.size), overwrite=overwrite)
+        write_masks(paths, self.bitmaps.reshape(-1, *self.size), overwrite=overwrite is not False)
         return paths
 
     def save_overlay(

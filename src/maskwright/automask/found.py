@@ -6,7 +6,7 @@ A picture of 6 megapixels with 150 objects would be 0.9 GB of bitmaps; as runs i
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -170,25 +170,31 @@ class FoundMasks:
         return canvas
 
     def save(
-        self, folder: str | os.PathLike[str], *, stem: str = "mask", overwrite: bool = True
+        self,
+        path: str | os.PathLike[str],
+        *,
+        stem: str = "mask",
+        overwrite: bool | None = None,
+        format: str | None = None,
+        name: str | None = None,
+        labels: Mapping[int, str] | None = None,
+        ids: Sequence[int] | None = None,
+        tolerance: float = 1.0,
     ) -> list[Path]:
-        """Write a black-and-white PNG per mask: ``mask_000.png``, ...
+        """Write a black-and-white PNG per mask: ``mask_000.png``, ..., or a format that other tools read.
 
-        Args:
-            folder: Is created if it is missing.
-            stem: What the names begin with.
-            overwrite: Replace files of these names; otherwise the first that exists is an error.
-
-        Returns:
-            The paths, in the order of the masks. Each file is written whole or not at all.
-
-        Raises:
-            OutputError: the folder cannot be written into, the disk is full, or a file exists already.
+        Arguments, results and errors are those of :meth:`maskwright.Masks.save`.
         """
-        target = writable_folder(folder)
+        from maskwright.interop.single import save_one
+
+        if save_one(self, path, format, name, labels, ids, tolerance=tolerance, overwrite=bool(overwrite)):
+            return [Path(path)]
+        target = writable_folder(path)
         digits = len(str(max(len(self) - 1, 0)))
         paths = [target / f"{stem}_{index:0{digits}}.png" for index in range(len(self))]
-        write_masks(paths, (rle.bitmap(runs, self.size) for runs in self.runs), overwrite=overwrite)
+        write_masks(
+            paths, (rle.bitmap(runs, self.size) for runs in self.runs), overwrite=overwrite is not False
+        )
         return paths
 
     def save_overlay(

@@ -20,6 +20,8 @@ from maskwright.cli.auto.options import (
     Preset,
 )
 from maskwright.cli.evaluate import commands as evaluation
+from maskwright.cli.export.options import with_exports
+from maskwright.cli.export.request import NO_EXPORTS, Exports
 from maskwright.cli.huge.options import Channels, Halo, Tiles, TileSize, ValueRange
 from maskwright.cli.options import Device, Dtype, ImageSize, Model
 from maskwright.cli.track import discovery
@@ -72,7 +74,7 @@ def _complain(message: str) -> int:
 def _say(line: str) -> None:
     from rich.console import Console
 
-    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _help_for(error: Exception) -> str:
@@ -110,6 +112,7 @@ def _common(
 
 
 @app.command()
+@with_exports
 def segment(
     photo: Annotated[
         Path,
@@ -171,6 +174,7 @@ def segment(
     max_overlap: MaxOverlap = None,
     crop_layers: CropLayers = None,
     overwrite: Overwrite = False,
+    exports: Exports = NO_EXPORTS,
     tiles: Tiles = False,
     tile_size: TileSize = None,
     halo: Halo = None,
@@ -183,7 +187,8 @@ def segment(
     with both. For several objects with clicks, number them:
     --point 1:80,90 --point 2:300,120 --box 2:250,60,390,200.
 
-    Writes a PNG mask per object, overlay.png and results.json (COCO run-length masks).
+    Writes a PNG mask per object, overlay.png and results.json (COCO run-length masks); --coco, --yolo and the
+    like write what other tools read as well.
 
     With --auto and a folder, writes NAME.json, NAME.png and NAME-overlay.jpg for each
     picture; a run that was ended by whatever goes on when it is started again.
@@ -210,7 +215,7 @@ def segment(
     check_together(
         auto=auto,
         prompting=["--point"] * bool(point) + ["--box"] * bool(box) + ["--multimask"] * multimask,
-        searching=settings.as_options() + ["--overwrite"] * overwrite,
+        searching=settings.as_options() + ["--overwrite"] * (overwrite and not exports),
     )
     if auto:
         everything = Everything(
@@ -224,6 +229,7 @@ def segment(
             out=out,
             overwrite=overwrite,
             as_json=as_json,
+            exports=exports,
         )
         if not (find_in_huge(everything, tiling) if tiles else find_masks(everything)):
             raise _Stopped
@@ -241,6 +247,7 @@ def segment(
         clean=clean or 0,
         out=out,
         as_json=as_json,
+        exports=exports,
     )
     if tiles:
         segment_in_huge(request, tiling)
@@ -249,6 +256,7 @@ def segment(
 
 
 @app.command()
+@with_exports
 def track(
     video: Annotated[
         str,
@@ -290,6 +298,7 @@ def track(
         bool, typer.Option("--resume", help="Go on where an earlier run of the same job was ended.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
+    exports: Exports = NO_EXPORTS,
     backward: Annotated[
         bool, typer.Option("--backward", help="From the latest prompt towards the start.")
     ] = False,
@@ -338,8 +347,9 @@ def track(
 
     maskwright track street.mp4 --discover
 
-    Without -o, --masks, --cutout and --log, writes VIDEO-tracked.mp4 and VIDEO-tracked.jsonl. A run that was
-    ended by whatever goes on with --resume, and gives what it would have given. Ctrl-C finishes the files.
+    Without -o, --masks, --cutout, --log and other formats, writes VIDEO-tracked.mp4 and VIDEO-tracked.jsonl.
+    --coco, --yolo and the like write other formats at the end, from the log. A run that was ended by whatever
+    goes on with --resume, and gives what it would have given. Ctrl-C finishes the files.
     """
     from maskwright.cli.track.command import Request, track_video
 
@@ -353,6 +363,7 @@ def track(
             log=log,
             resume=resume,
             overwrite=overwrite,
+            exports=exports,
             backward=backward,
             both=both,
             start=start,
@@ -381,6 +392,42 @@ def track(
     )
     if not finished:
         raise _Stopped
+
+
+@app.command()
+@with_exports
+def export(
+    results: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RESULT",
+            help="A log of track (.jsonl), results.json of segment, or a folder that segment wrote.",
+            show_default=False,
+        ),
+    ],
+    exports: Exports,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VIDEO|FOLDER|PHOTO",
+            help="What the result is about, for formats that need the pictures; frames of a folder "
+            "then have its names.",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace exports that exist.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Write finished results in the formats of other tools: COCO, YOLO, Pascal VOC, LabelMe, CVAT, SVG ...
+
+    maskwright export street-tracked.jsonl --coco street.json --label 1:car --label 2:dog
+
+    maskwright export photos-masks --yolo labels --tolerance 2
+
+    Pictures go through one by one, and all formats are written at once. Ctrl-C leaves none of them.
+    """
+    from maskwright.cli.export.command import Request, export_results
+
+    export_results(Request(results=results, source=source, exports=exports, as_json=as_json))
 
 
 @app.command()

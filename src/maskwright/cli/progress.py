@@ -31,7 +31,7 @@ class Watch:
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
-        self.console.print(line, markup=False, soft_wrap=True)
+        self.console.print(line, markup=False, emoji=False, soft_wrap=True)
 
     @contextmanager
     def warnings(self) -> Iterator[None]:

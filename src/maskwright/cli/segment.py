@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maskwright.cli.staging import results_folder, staged, write_results
+from maskwright.cli.export.request import Exports
+from maskwright.cli.export.write import show_exports, write_exports
+from maskwright.cli.progress import Watch
+from maskwright.cli.staging import RESULTS, results_folder, staged, write_results
 
 if TYPE_CHECKING:
     from maskwright.facade import MaskModel
@@ -33,6 +36,7 @@ class Request:
     clean: float
     out: Path | None
     as_json: bool
+    exports: Exports
 
     @property
     def folder(self) -> Path:
@@ -58,6 +62,7 @@ def segment_photo(request: Request) -> None:
     from maskwright.io.images import read_image
 
     prompts = group(request.points, request.boxes)
+    request.exports.check_objects(prompts)
     if request.refine and request.multimask:
         raise InputError("--refine draws one mask per object again; leave out either --multimask or --refine")
     if request.photo.is_dir():
@@ -68,8 +73,10 @@ def segment_photo(request: Request) -> None:
     for prompt in prompts.values():
         prompt.check_inside((picture.shape[0], picture.shape[1]))
     with results_folder(request.folder) as folder:
+        request.exports.check(own=[folder, folder / RESULTS], read=request.photo)
         masks = _segment(request, picture, list(prompts.values()))
         report = _write(folder, request, masks, prompts)
+        report |= write_exports(request.exports, folder / RESULTS, Watch(), source=request.photo)
     show(report, folder, as_json=request.as_json)
 
 
@@ -151,3 +158,4 @@ def show(report: dict[str, Any], folder: Path, *, as_json: bool) -> None:
         )
     print_table(table)
     print_line(f"overlay: {folder / 'overlay.png'}")
+    show_exports(report)

@@ -156,6 +156,23 @@ def compress(runs: RunLengths, size_hw: Size) -> Rle:
     return Rle(size=size, counts=code["counts"].decode("ascii"))
 
 
+def expand(code: Mapping[str, Any]) -> IntArray:
+    """Run lengths of an RLE, compressed (text or bytes) or as a list: the reverse of :func:`compress`.
+
+    Raises:
+        InputError: not an RLE of the size it says.
+    """
+    try:
+        h, w = (int(side) for side in code["size"])
+        counts = code["counts"]
+        runs = _runs(counts) if isinstance(counts, (str, bytes)) else [int(run) for run in counts]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"not a COCO RLE of size {code.get('size')}: {error!r}") from error
+    if min(h, w, 0, *runs) < 0 or sum(runs) != h * w:
+        raise InputError(f"not a COCO RLE of size {[h, w]}: its runs do not add up to {h * w} pixels")
+    return np.asarray(runs, np.int64)
+
+
 def bitmap(runs: RunLengths, size_hw: Size) -> BoolArray:
     """(h, w) bool, columns contiguous in memory."""
     h, w = size_hw
@@ -197,15 +214,9 @@ def _joined(begins: IntArray, ends: IntArray, size_hw: Size) -> RunLengths:
 
 
 def _decode(code: Mapping[str, Any]) -> BoolArray:
-    try:
-        h, w = (int(side) for side in code["size"])
-        counts = code["counts"]
-        runs = _runs(counts) if isinstance(counts, (str, bytes)) else [int(run) for run in counts]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError(f"not a COCO RLE of size {code.get('size')}: {error!r}") from error
-    if min(h, w, 0, *runs) < 0 or sum(runs) != h * w:
-        raise InputError(f"not a COCO RLE of size {[h, w]}: its runs do not add up to {h * w} pixels")
-    return bitmap(np.asarray(runs, np.int64), (h, w))
+    runs = expand(code)
+    h, w = code["size"]
+    return bitmap(runs, (int(h), int(w)))
 
 
 def _runs(counts: str | bytes) -> list[int]:

@@ -17,6 +17,7 @@ from maskwright.cli.auto.listing import Picture, apart_from, identity, name_of, 
 from maskwright.cli.auto.log import NAME, Row, RunLog
 from maskwright.cli.auto.report import numbers_png, results, settings_of
 from maskwright.cli.auto.request import Request
+from maskwright.cli.export.write import write_exports
 from maskwright.cli.progress import Stage, Watch
 from maskwright.cli.staging import results_folder
 from maskwright.errors import ImageError, InputError, OutputError
@@ -57,16 +58,22 @@ def find_in_folder(request: Request) -> bool:
     from maskwright.cli.auto.summary import show, summary
 
     request.options()
+    request.exports.check_many()
     out = request.out if request.out is not None else Path(f"{name_of(request.source)}-masks")
     pictures = apart_from(out, pictures_of(request.source), ours=(out / NAME).exists())
     watch = Watch()
     with results_folder(out) as folder, watch.warnings():
+        again = f"maskwright export {folder} --overwrite" if (folder / NAME).exists() else "--overwrite"
+        request.exports.check(own=[folder, folder / NAME], read=request.source, again=again)
         model = request.load()
         options = request.options(model.name)
         with _opened(request, folder, model, options, pictures) as log, watch.interrupts():
             run = Run(request.model, model, options, folder, log, watch)
+            request.exports.sweep()
             finished = run.whole(pictures)
+        written = write_exports(request.exports, log.path, watch) if finished else {}
     report = summary(request.source, folder, log, pictures, options, rate=run.rate, finished=finished)
+    report |= written
     show(report, as_json=request.as_json)
     done, failed = len(report["pictures"]), len(report["failed"])
     if not finished:
@@ -76,7 +83,7 @@ def find_in_folder(request: Request) -> bool:
     elif failed:
         raise InputError(
             f"{failed} of {len(pictures)} pictures failed, the others are done; the reasons are in "
-            f"{log.path}, and the same command tries these again"
+            f"{log.path}, and the same command{_without(request)} tries these again"
         )
     return finished
 
@@ -222,6 +229,12 @@ def _opened(
         "settings": settings_of(options),
     }
     return RunLog(folder, job, overwrite=request.overwrite)
+
+
+def _without(request: Request) -> str:
+    """What to leave out of a command that goes on, as the exports are there now."""
+    flags = " and ".join(request.exports.flags.values())
+    return flags and f" without {flags} (`maskwright export` takes these)"
 
 
 def _decoded(pictures: Sequence[Picture]) -> Iterator[Loaded]:

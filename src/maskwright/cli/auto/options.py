@@ -69,6 +69,6 @@ Overwrite = Annotated[
     bool,
     _option(
         "--overwrite",
-        help="With a folder: start over, and replace results that exist.",
+        help="Replace other formats that exist; with a folder also start over, and replace results.",
     ),
 ]

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskwright.cli.auto.request import Request
+from maskwright.cli.export.write import write_exports
 from maskwright.cli.progress import Watch
-from maskwright.cli.staging import results_folder, staged, write_results
+from maskwright.cli.staging import RESULTS, results_folder, staged, write_results
 
 if TYPE_CHECKING:
     from maskwright.automask.found import FoundMasks
@@ -37,8 +38,10 @@ def find_in_photo(request: Request) -> None:
     check_size((picture.shape[0], picture.shape[1]), options)
     watch = Watch()
     with results_folder(request.folder) as folder, watch.warnings():
+        request.exports.check(own=[folder, folder / RESULTS], read=request.source)
         search = _searched(request, picture, watch)
         report = _write(folder, request, search, _found(search, watch), watch)
+        report |= write_exports(request.exports, folder / RESULTS, watch, source=request.source)
     if not report["objects"]:
         watch.say(f"warning: no masks were found: {nothing_found(search.sieve, search.options)}")
     if request.as_json:

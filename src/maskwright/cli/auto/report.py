@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maskwright.cli.export.write import show_exports
+
 if TYPE_CHECKING:
     from maskwright.automask.found import FoundMasks, Sieve
     from maskwright.automask.options import AutomaskOptions
@@ -126,6 +128,7 @@ def show_largest(report: dict[str, Any], folder: Path, numbers: str = "numbers.p
         print_line(f"and {len(rest)} more, from {rest[0]['area']} px down to {rest[-1]['area']} px")
     for what, name in (("overlay", "overlay.png"), ("numbers", numbers), ("results", "results.json")):
         print_line(f"{what}: {folder / name}")
+    show_exports(report)
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, str, str, str, str]:

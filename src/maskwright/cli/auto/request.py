@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maskwright.cli.export.request import Exports
 from maskwright.cli.said import Said, check_needed
 from maskwright.errors import InputError
 
@@ -44,6 +45,7 @@ class Request:
     out: Path | None
     overwrite: bool
     as_json: bool
+    exports: Exports
 
     @property
     def folder(self) -> Path:

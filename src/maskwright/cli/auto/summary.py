@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskwright.cli.auto.listing import Picture
 from maskwright.cli.auto.log import RunLog
+from maskwright.cli.export.write import show_exports
 
 if TYPE_CHECKING:
     from maskwright.automask.options import AutomaskOptions
@@ -64,6 +65,7 @@ def show(report: dict[str, Any], *, as_json: bool) -> None:
     print_line(_totals(report))
     print_line(f"results: {report['out']}")
     print_line(f"log: {report['log']}")
+    show_exports(report)
 
 
 def _nothing_found(done: Sequence[dict[str, Any]], options: AutomaskOptions) -> str | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maskwright.cli.export.write import write_exports
 from maskwright.cli.huge.everything import NUMBERS
 from maskwright.cli.huge.request import Tiling, opened
+from maskwright.cli.progress import Watch
 from maskwright.cli.segment import Request, show
-from maskwright.cli.staging import results_folder, staged, write_results
+from maskwright.cli.staging import RESULTS, results_folder, staged, write_results
 
 if TYPE_CHECKING:
     from maskwright.automask.found import FoundMasks
@@ -30,15 +32,19 @@ def segment_in_huge(request: Request, tiling: Tiling) -> None:
     from maskwright.tiles.image import TiledImage
 
     prompts = group(request.points, request.boxes)
+    request.exports.check_objects(prompts)
+    request.exports.check_huge()
     with opened(request.photo, tiling) as raster:
         for prompt in prompts.values():
             prompt.check_inside(raster.size)
         with results_folder(request.folder) as folder:
+            request.exports.check(own=[folder, folder / RESULTS], read=request.photo)
             picture = TiledImage(request.load().runtime, raster, tiling.tiles())
             found = picture.segment(
                 *prompts.values(), max_hole_area=request.clean, max_speck_area=request.clean
             )
             report = _write(folder, request, picture, found, prompts)
+            report |= write_exports(request.exports, folder / RESULTS, Watch(), source=request.photo)
     show(report, folder, as_json=request.as_json)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskwright.cli.auto.request import Request
+from maskwright.cli.export.write import write_exports
 from maskwright.cli.huge.request import Tiling, opened
 from maskwright.cli.progress import Watch
-from maskwright.cli.staging import results_folder, staged, write_results
+from maskwright.cli.staging import RESULTS, results_folder, staged, write_results
 from maskwright.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,16 +37,19 @@ def find_in_huge(request: Request, tiling: Tiling) -> bool:
 
     if is_many(request.source):
         raise InputError("--tiles takes one picture at a time; give one, or leave --tiles out for a folder")
+    request.exports.check_huge()
     options, tiles = request.options(), tiling.tiles()
     watch = Watch()
     with opened(request.source, tiling) as raster, results_folder(request.folder) as folder, watch.warnings():
         check_grid(raster.size, options, tiles)
+        request.exports.check(own=[folder, folder / RESULTS], read=request.source)
         model = request.load()
         picture = TiledImage(model.runtime, raster, tiles)
         search = picture.search(options=request.options(model.name))
         with watch.interrupts():
             _run(search, watch)
         report = _write(folder, request, picture, search)
+        report |= write_exports(request.exports, folder / RESULTS, watch, source=request.source)
     if not search.finished:
         done = f"{search.tiles_done} of {len(search.tiles)} tiles"
         watch.say(f"interrupted after {done}; the results have what was found until then")

@@ -6,10 +6,11 @@ the log and the video. Cheap checks come first: prompts, names and frames are ju
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maskwright.cli.export.request import Exports
 from maskwright.cli.progress import Watch
 from maskwright.cli.track.discovery import LARGEST_ID, Discovering
 from maskwright.cli.track.outputs import Outputs
@@ -38,6 +39,7 @@ class Request:
     log: Path | None
     resume: bool
     overwrite: bool
+    exports: Exports
     backward: bool
     both: bool
     start: int | None
@@ -81,7 +83,8 @@ class Request:
         """How to discover objects with a model of this name, or None."""
         if not self.discover:
             return None
-        return self.discovering.settings(model, max_id=None if self.masks is None else LARGEST_ID)
+        bytes_only = self.masks is not None or "indexed" in self.exports.paths
+        return self.discovering.settings(model, max_id=LARGEST_ID if bytes_only else None)
 
     def open(self) -> Source:
         """The video."""
@@ -89,6 +92,10 @@ class Request:
 
         corrupt: Corrupt = "stop" if self.corrupt == "stop" else "skip"
         return open_source(self.video, corrupt=corrupt)
+
+    def again(self, source: Source) -> str | None:
+        """The video as it can be read a second time; None for what is live or an address."""
+        return None if source.live or "://" in self.video else self.video
 
     def options(self) -> TrackOptions:
         """How to track; nothing is kept to be prompted later, so that snapshots stay small."""
@@ -112,12 +119,18 @@ def track_video(request: Request) -> bool:
     discovery = request.discovery()
     if discovery is not None:
         discovery.check_prompted({one.object_id for one in asked})
+    else:
+        request.exports.check_objects({one.object_id for one in asked})
     watch = Watch()
     with watch.warnings(), request.open() as source:
         if source.live and request.resume:
             raise InputError(f"{source.name} is live: what it showed since is gone; start anew")
-        outputs = Outputs.of(request.video, request.out, request.masks, request.cutout, request.log)
+        outputs = Outputs.of(
+            request.video, request.out, request.masks, request.cutout, request.log, request.exports.paths
+        )
         resume = outputs.check(source, resume=request.resume, overwrite=request.overwrite)
+        exports = replace(request.exports, overwrite=request.overwrite or resume)
+        _check_exports(exports, outputs, request.again(source), source.name)
         span, frames = place(
             asked,
             source,
@@ -142,6 +155,8 @@ def track_video(request: Request) -> bool:
                 model,
                 watch,
                 discover=request.discovery(model.name),
+                exports=exports,
+                again=request.again(source),
             )
             with watch.interrupts():
                 report = run.whole(resume=resume)
@@ -149,6 +164,21 @@ def track_video(request: Request) -> bool:
     if not report["finished"]:
         watch.say(_advice(report, request, live=source.live))
     return bool(report["finished"])
+
+
+def _check_exports(exports: Exports, outputs: Outputs, again: str | None, name: str) -> None:
+    """What can be said of other formats before tracking.
+
+    Raises:
+        MaskwrightError: one of them cannot be written, or the source cannot be read again for it.
+    """
+    exports.check_many()
+    exports.check(own=[*outputs.kept.values(), outputs.log], read=None if again is None else Path(again))
+    if exports and exports.wanting_pixels and again is None:
+        raise InputError(
+            f"{exports.wanting_pixels} reads the video a second time, and {name} cannot be; "
+            "--cutout writes while it comes"
+        )
 
 
 def _load(request: Request) -> MaskModel:

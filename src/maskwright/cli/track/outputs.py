@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,16 +32,31 @@ class Outputs:
 
     @classmethod
     def of(
-        cls, source: str, video: Path | None, masks: Path | None, cutout: Path | None, log: Path | None
+        cls,
+        source: str,
+        video: Path | None,
+        masks: Path | None,
+        cutout: Path | None,
+        log: Path | None,
+        exports: Mapping[str, Path],
     ) -> Outputs:
-        """What was asked for; if nothing was, an overlay video and a log named after the source."""
-        if video is None and masks is None and cutout is None and log is None:
+        """What was asked for; if nothing was, an overlay video and a log named after the source.
+
+        Args:
+            source: The video.
+            video: With the objects drawn on it.
+            masks: Folder of indexed PNGs.
+            cutout: Folder or video.
+            log: The log, if it is to be kept.
+            exports: Other formats, which are written from the log at the end.
+        """
+        asked = [path for path in (video, masks, cutout, *exports.values()) if path is not None]
+        if not asked and log is None:
             name = stem(source)
             return cls(Path(f"{name}-tracked.mp4"), None, None, Path(f"{name}-tracked.jsonl"), True)
         if log is not None:
             return cls(video, masks, cutout, log, True)
-        first = next(path for path in (video, masks, cutout) if path is not None)
-        return cls(video, masks, cutout, first.with_name(f"{first.name}.tracking.jsonl"), False)
+        return cls(video, masks, cutout, asked[0].with_name(f"{asked[0].name}.tracking.jsonl"), False)
 
     @property
     def snapshot(self) -> Path:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maskwright.cli.export.request import NO_EXPORTS, Exports
+from maskwright.cli.export.write import write_finished
 from maskwright.cli.progress import Stage, Watch
 from maskwright.cli.track.discovery import as_json as discovery_as_json
 from maskwright.cli.track.log import LogIndex, replay
@@ -50,11 +52,15 @@ class Run:
         watch: Watch,
         *,
         discover: Discover | None = None,
+        exports: Exports = NO_EXPORTS,
+        again: str | None = None,
     ) -> None:
         self._open_again = open_again
         self._source, self._span, self._prompts, self._options = source, span, prompts, options
         self._results, self._model, self._watch = results, model, watch
         self._discover = discover
+        self._exports, self._again = exports, again
+        self._exported = not exports
         self._outputs = results.outputs
         self._snapshots = Snapshots(self._outputs.snapshot, enabled=not source.live)
         self._tracked = 0
@@ -90,7 +96,7 @@ class Run:
             self._results.discard()
             self._snapshots.remove()
             raise
-        if finished or self._source.live:
+        if self._is_over(finished=finished):
             self._snapshots.remove()
             if not self._outputs.keep_log:
                 self._outputs.log.unlink(missing_ok=True)
@@ -100,6 +106,7 @@ class Run:
         complete = False
         if resume:
             self._outputs.sweep()
+            self._exports.sweep()
             complete = log.last is not None and self._span.is_complete(log.last, self._source)
             self._reopen(complete=complete)
             if not self._replayed("writing again", self._results.direct, self._source):
@@ -112,10 +119,14 @@ class Run:
         except OutputError:
             raise
         except MaskwrightError:
-            if self._tracked or log.done:
-                self._finish()  # what came before is good
+            if (self._tracked or log.done) and self._finish() and self._source.live:
+                self._export()  # what came before is good, and nothing will come after
             raise
-        return self._finish() and finished
+        if not self._finish():
+            return False
+        if finished or self._source.live:
+            self._export()
+        return finished
 
     def _reopen(self, *, complete: bool) -> None:
         """Open the results that have to be made (again)."""
@@ -190,6 +201,19 @@ class Run:
             later.close()
         return True
 
+    def _export(self) -> None:
+        """Write other formats from the log, which is complete, so that an interrupted run has the same."""
+        from maskwright.interop.finished import read_finished
+
+        if self._exports:
+            self._watch.stopping = False
+            write_finished(self._exports, read_finished(self._outputs.log, self._again), self._watch)
+            self._exported = True
+
+    def _is_over(self, *, finished: bool) -> bool:
+        """Whether everything is written and nothing can go on."""
+        return self._exported and (finished or self._source.live)
+
     def _replayed(self, what: str, sink: Sink, source: Source) -> bool:
         """Write the frames of the log to a sink once more; False if Ctrl-C ended it."""
         index = LogIndex(self._outputs.log)
@@ -240,13 +264,14 @@ class Run:
     def _files(self, *, finished: bool) -> dict[str, str]:
         """Where the results are: of a video that is not finished, the part that there is."""
         files = {}
-        unkept = {} if finished or self._source.live else {"log": self._outputs.log}
+        over = self._is_over(finished=finished)
+        unkept = {} if over else {"log": self._outputs.log}
         for kind, path in (self._outputs.kept | unkept).items():
             partial = partial_of(path)
             place = partial if partial.is_file() else path
             if place.exists():
                 files[kind] = str(place)
-        return files
+        return files | (self._exports.places if over else {})
 
     def _report(self, *, finished: bool) -> dict[str, Any]:
         source, span, index = self._source, self._span, LogIndex(self._outputs.log)

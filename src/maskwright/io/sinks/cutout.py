@@ -85,7 +85,7 @@ class CutOuts(Sink):
         for number, bitmap in wanted.items():
             if number not in self._outputs:
                 self._outputs[number] = self._begun(number, picture, frame)
-            cut = _cut(picture, bitmap, 0 if self._encoding is None else _RIM)
+            cut = cut_out(picture, bitmap, 0 if self._encoding is None else _RIM)
             self._outputs[number].write(cut, frame.index, frame.time)
         if self._first is None:
             self._first = frame.index, frame.time
@@ -147,7 +147,7 @@ class _Folder:
         """Every picture is complete already."""
 
 
-def _cut(picture: ByteArray, bitmap: BoolArray, rim: int) -> ByteArray:
+def cut_out(picture: ByteArray, bitmap: BoolArray, rim: int = 0) -> ByteArray:
     """(h, w, 4) RGBA: the picture on the object, and nothing elsewhere but invisible colour in a rim."""
     from scipy import ndimage
 

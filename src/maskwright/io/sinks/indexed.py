@@ -38,7 +38,7 @@ class IndexedPngs(Sink):
     def __init__(
         self, folder: str | os.PathLike[str], *, ids: Iterable[int] = (), overwrite: bool = True
     ) -> None:
-        _check_ids(ids)
+        check_ids(ids)
         self._folder = writable_folder(folder)
         self._overwrite = overwrite
         self._closed = False
@@ -48,7 +48,7 @@ class IndexedPngs(Sink):
     def write(self, frame: TrackedFrame) -> None:
         """Write the label map of one frame; its picture is not needed."""
         check_open(self._closed, self._folder)
-        _check_ids(frame.ids)
+        check_ids(frame.ids)
         picture = Image.fromarray(label_map(frame.bitmaps, frame.ids))
         picture.putpalette(davis_palette().tobytes())
         encoded = io.BytesIO()
@@ -92,7 +92,8 @@ def davis_palette() -> ByteArray:
     return palette
 
 
-def _check_ids(ids: Iterable[int]) -> None:
+def check_ids(ids: Iterable[int]) -> None:
+    """InputError for a number that a byte does not hold."""
     for number in ids:
         if not 1 <= number <= _LARGEST:
             raise InputError(
