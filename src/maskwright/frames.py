@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from maskwright.errors import InputError
 from maskwright.types import BoolArray, ByteArray, FloatArray, IntArray, Size
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+    from maskwright.interop.supervision import Labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +117,22 @@ class TrackedFrame:
             known = ", ".join(map(str, self.ids)) or "none"
             raise InputError(f"there is no object {object_id} in frame {self.index}; there are: {known}")
         return self._row(self.ids.index(object_id))
+
+    def to_supervision(self, *, labels: Labels | None = None, compact: bool = False) -> sv.Detections:
+        """The objects that are seen as ``supervision.Detections``, their numbers as ``tracker_id``; see
+        :func:`maskwright.interop.supervision.to_detections`.
+
+        Args:
+            labels: Object number -> name; ``class_id`` and ``data["class_name"]``, the same in all frames.
+            compact: Keep the masks as ``sv.CompactMask`` instead of (N, h, w) bool.
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+            InputError: labels that do not fit, or a supervision without compact masks.
+        """
+        from maskwright.interop.supervision import to_detections
+
+        return to_detections(self, labels=labels, compact=compact)
 
     def _row(self, row: int) -> TrackedObject:
         x0, y0, x1, y1 = self.boxes[row].tolist()

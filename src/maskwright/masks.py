@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,11 @@ from maskwright.io.images import check_ending, write_image, write_masks
 from maskwright.pixels import draw, rle
 from maskwright.pixels.boxes import boxes_of
 from maskwright.types import BoolArray, ByteArray, FloatArray, ImageArray, IntArray, PromptLike, Size
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+    from maskwright.interop.supervision import Labels
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -119,6 +125,22 @@ class Masks:
     def rle(self) -> list[rle.Rle]:
         """COCO compressed RLE of each mask, ready for JSON; candidates in a row, object by object."""
         return rle.encode(self.bitmaps)
+
+    def to_supervision(self, *, labels: Labels | None = None, compact: bool = False) -> sv.Detections:
+        """The objects as ``supervision.Detections``, without empty masks and of candidates the best; see
+        :func:`maskwright.interop.supervision.to_detections`.
+
+        Args:
+            labels: A name for each object, or by its number from 1 on; ``class_id`` and ``data["class_name"]``.
+            compact: Keep the masks as ``sv.CompactMask`` instead of (N, h, w) bool.
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+            InputError: labels that do not fit, or a supervision without compact masks.
+        """
+        from maskwright.interop.supervision import to_detections
+
+        return to_detections(self, labels=labels, compact=compact)
 
     def overlay(
         self,

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,11 @@ from maskwright.pixels.palette import colour
 from maskwright.pixels.rgb import to_uint8
 from maskwright.pixels.rle import RunLengths
 from maskwright.types import BoolArray, ByteArray, FloatArray, ImageArray, IntArray, Size
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+    from maskwright.interop.supervision import Labels
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,6 +107,22 @@ class FoundMasks:
     def rle(self) -> list[rle.Rle]:
         """COCO compressed RLE of each mask, ready for JSON."""
         return [rle.compress(runs, self.size) for runs in self.runs]
+
+    def to_supervision(self, *, labels: Labels | None = None, compact: bool = False) -> sv.Detections:
+        """The masks as ``supervision.Detections``, with ``data["stability"]`` and ``data["point"]``; see
+        :func:`maskwright.interop.supervision.to_detections`.
+
+        Args:
+            labels: A name for each mask, or by its number from 1 on; ``class_id`` and ``data["class_name"]``.
+            compact: Keep the masks as ``sv.CompactMask`` instead of (N, h, w) bool.
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+            InputError: labels that do not fit, or a supervision without compact masks.
+        """
+        from maskwright.interop.supervision import to_detections
+
+        return to_detections(self, labels=labels, compact=compact)
 
     def redrawn(self, runs: Sequence[RunLengths]) -> FoundMasks:
         """The same objects with other masks, one for each, and the boxes and areas of those."""

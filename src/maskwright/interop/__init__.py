@@ -1,7 +1,8 @@
 """Results in the formats that other tools read, and back.
 
 Every format takes :class:`.annotations.AnnotatedPicture` values, one after the other, and none keeps them:
-a folder of pictures or a video of any length is written in bounded memory.
+a folder of pictures or a video of any length is written in bounded memory. What shares values with another
+library in memory has a module of its own: ``supervision``, ``bbox_widget``.
 """
 
 from maskwright.interop.annotations import AnnotatedPicture as AnnotatedPicture

@@ -98,7 +98,8 @@ def build_sam2_video_predictor(
         CheckpointError: the file is unreadable or of another network than the configuration.
     """
     chosen = settings(config_file, hydra_overrides_extra, apply_postprocessing=apply_postprocessing)
-    network = SAM2(chosen.config) if ckpt_path is None else _read(ckpt_path, chosen.config)
+    config = chosen.config.for_video  # nano's is smaller than for pictures
+    network = SAM2(config) if ckpt_path is None else _read(ckpt_path, config)
     kind = SAM2VideoPredictorVOS if vos_optimized else SAM2VideoPredictor
     model = kind(network, dynamic_multimask_via_stability=chosen.dynamic_multimask, **asdict(chosen.video))
     return model.to(_device(device)).train(mode != "eval")

@@ -74,7 +74,8 @@ def settings(config_file: str, overrides: Sequence[str], *, apply_postprocessing
     if not apply_postprocessing:
         return result
     defaults = _with_stability(result, 0.05, 0.98)
-    if result.config != PRESETS[result.config.name].at(result.config.image_size):
+    own = PRESETS[result.config.name]
+    if _stability(result.config) != _stability(own):
         logger.warning("apply_postprocessing=True sets the stability rule back; pass False to override it")
     # Of these two the official function puts its own values last as well.
     video = replace(result.video, fill_hole_area=HOLE_AREA, binarize_mask_from_pts_for_mem_enc=True)
@@ -104,6 +105,10 @@ def _apply(current: Settings, override: str) -> Settings:
         f"the override {override!r} is not available; model.image_size, {_DECODER}_*, "
         f"{', '.join(f'model.{known}' for known in _VIDEO)} are: leave it out"
     )
+
+
+def _stability(config: ModelConfig) -> tuple[float, float]:
+    return config.stability_delta, config.stability_threshold
 
 
 def _with_stability(current: Settings, delta: float, threshold: float) -> Settings:
