@@ -131,7 +131,7 @@ class Masks:
         :func:`maskwright.interop.supervision.to_detections`.
 
         Args:
-            labels: A name for each object, or by its number from 1 on; ``class_id`` and ``data["class_name"]``.
+            labels: A name for each object, or by its number, 1 ...; ``class_id`` and ``data["class_name"]``.
             compact: Keep the masks as ``sv.CompactMask`` instead of (N, h, w) bool.
 
         Raises:

@@ -97,3 +97,27 @@ class TestLiveCamera:
         live["main"](["--pretend"])
         assert "stopped" in capsys.readouterr().out
         assert Path("live.mp4").stat().st_size > 1000
+
+
+class TestFormats:
+    """Masks in other tools' files, read again."""
+
+    def test_what_comes_back_is_what_was_written(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        nano_file: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        runpy.run_path(str(ROOT / "examples" / "formats.py"))["main"](["--out", "set"])
+        lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+        assert lines.keys() == {"coco", "yolo", "labelme"}
+        for name, lowest in (("coco", 1.0), ("yolo", 0.98), ("labelme", 0.98)):
+            kept = dict(pair.rsplit(" ", 1) for pair in lines[name].split(", "))
+            assert kept.keys() == {"astronaut", "shuttle", "cup", "spoon"}
+            assert min(map(float, kept.values())) >= lowest
+        pictures = sorted(path.name for path in Path("set/yolo/images").iterdir())
+        assert pictures == ["astronaut.png", "coffee.png"]
+        with Image.open("formats.jpg") as sheet:
+            assert sheet.height == 300

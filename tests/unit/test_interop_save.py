@@ -12,7 +12,16 @@ from PIL import Image
 from annotated import SIZE, disc, pixels, ring
 from maskwright.automask.found import FoundMasks
 from maskwright.errors import InputError, MissingExtraError, OutputError
-from maskwright.interop import read_coco, read_cvat, read_geojson, read_labelme, read_npz, read_yolo
+from maskwright.interop import (
+    from_masks,
+    read_coco,
+    read_cvat,
+    read_geojson,
+    read_labelme,
+    read_npz,
+    read_yolo,
+    to_masks,
+)
 from maskwright.masks import Masks
 from maskwright.pixels import rle
 
@@ -80,6 +89,20 @@ def test_formats_by_name(tmp_path):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "numbers.png")), BITMAPS[0] + 2 * BITMAPS[1])
     with pytest.raises(InputError, match="no format 'pdf'"):
         made().save(tmp_path / "a", format="pdf")
+
+
+def test_as_masks_again(tmp_path):
+    masks = made()
+    picture = from_masks(masks, "truck.jpg", {1: "ring"})
+    again = to_masks(picture)
+    assert np.array_equal(again.bitmaps, BITMAPS)
+    assert again.scores.tolist() == [0.5, 0.5]
+    assert np.array_equal(again.overlay(), masks.overlay())
+    nothing = to_masks(from_masks(FoundMasks.none(SIZE), "truck.jpg"))
+    assert (len(nothing), nothing.size, nothing.image) == (0, SIZE, None)
+    masks.save(tmp_path / "a.json")
+    (one,) = read_coco(tmp_path / "a.json")
+    assert to_masks(one).boxes.tolist() == masks.boxes.tolist()
 
 
 def test_existing_files(tmp_path):

@@ -113,7 +113,7 @@ class FoundMasks:
         :func:`maskwright.interop.supervision.to_detections`.
 
         Args:
-            labels: A name for each mask, or by its number from 1 on; ``class_id`` and ``data["class_name"]``.
+            labels: A name for each mask, or by its number, 1 ...; ``class_id`` and ``data["class_name"]``.
             compact: Keep the masks as ``sv.CompactMask`` instead of (N, h, w) bool.
 
         Raises:

@@ -10,6 +10,7 @@ from maskwright.interop.annotations import Annotation as Annotation
 from maskwright.interop.annotations import from_frame as from_frame
 from maskwright.interop.annotations import from_frames as from_frames
 from maskwright.interop.annotations import from_masks as from_masks
+from maskwright.interop.annotations import to_masks as to_masks
 from maskwright.interop.arrays import read_npz as read_npz
 from maskwright.interop.coco import read_coco as read_coco
 from maskwright.interop.cvat import read_cvat as read_cvat

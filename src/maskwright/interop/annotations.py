@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+
 from maskwright.errors import InputError
 from maskwright.pixels import rle
 from maskwright.pixels.rgb import to_uint8
@@ -159,6 +161,30 @@ def from_masks(
         best.size,
         _annotations(numbers, best.rle(), best.scores.tolist(), labels),
         read=None if image is None else lambda: to_uint8(image),
+    )
+
+
+def to_masks(picture: AnnotatedPicture) -> Masks:
+    """The objects of one picture as masks again, in their order: to be drawn, saved, corrected.
+
+    Scores are 1 where none are known. There are no low-resolution logits, ``(N, 0, 0)``, so that a mask
+    cannot be a ``MaskPrompt``.
+
+    Raises:
+        InputError: the pixels are at hand, and of another size than the masks.
+    """
+    from maskwright.masks import Masks
+
+    num = len(picture.annotations)
+    scores = [1.0 if item.score is None else item.score for item in picture.annotations]
+    return Masks(
+        bitmaps=np.stack([item.bitmap() for item in picture.annotations])
+        if num
+        else np.zeros((0, *picture.size), np.bool_),
+        scores=np.array(scores, np.float32),
+        logits=np.zeros((num, 0, 0), np.float32),
+        object_scores=np.ones(num, np.float32),
+        image=None if picture.read is None else picture.pixels(),
     )
 
 
