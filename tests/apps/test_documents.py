@@ -13,12 +13,17 @@ import av
 import pytest
 from PIL import Image
 
+from maskwright.interop import read_coco
+from maskwright.io.sinks import FrameLog, LogHeader
+from tracked import SIZE, square, tracked
+
 if TYPE_CHECKING:
     from tests.apps.conftest import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], key=lambda path: path.relative_to(ROOT).as_posix()
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")],
+    key=lambda path: path.relative_to(ROOT).as_posix(),
 )
 NUM_FRAMES = 8
 """Length of the film that the README tracks."""
@@ -37,8 +42,8 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def astronaut(tmp_path: Path) -> Path:
-    """The photograph that the README's coordinates are made for, a short film of it, ``street.mp4``, and a
-    folder with a small copy, ``photos``; ``slide.tif`` is one as well."""
+    """The photograph that the README's coordinates are made for, a short film of it, ``street.mp4``, a folder
+    with a small copy, ``photos``; ``slide.tif`` is one as well; ``street.jsonl`` is a log of two things."""
     skimage = pytest.importorskip("skimage")
     photo = tmp_path / "photo.jpg"
     photo.write_bytes((Path(skimage.__file__).parent / "data/astronaut.png").read_bytes())
@@ -53,6 +58,9 @@ def astronaut(tmp_path: Path) -> Path:
         (tmp_path / "photos").mkdir()
         picture.resize((96, 96)).save(tmp_path / "photos/small.png")
         picture.resize((256, 256)).save(tmp_path / "slide.tif")
+    with FrameLog(tmp_path / "street.jsonl", LogHeader("street.mp4", SIZE, 25.0)) as log:
+        for index in range(3):
+            log.write(tracked(index, {1: square(4 + index, 8, 16), 2: square(30, 8, 6)}, time=index / 25))
     return photo
 
 
@@ -80,6 +88,12 @@ def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert found["frame"].index == NUM_FRAMES - 1
     assert found["masks"].bitmaps.shape == (3, 512, 512)
     assert len(list((tmp_path / "masks").iterdir())) == 3
+    assert [item.label for one in read_coco(tmp_path / "photo.json") for item in one.annotations] == [
+        "shuttle",
+        "suit",
+        "astronaut",
+    ]
+    assert len((tmp_path / "labels/labels/photo.txt").read_text().splitlines()) == 3
     assert (tmp_path / "overlay.png").stat().st_size > 10_000
 
 
