@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import maskwright
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("ipykernel")
+pytest.importorskip("anywidget")
 pytest.importorskip("jupyter_bbox_widget")
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -93,7 +95,7 @@ def test_is_in_the_walk_through(path: Path) -> None:
     """With a picture of what comes out of it."""
     walk = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     assert f"({path.name})" in walk
-    assert f"../docs/examples/{path.stem}.jpg" in walk
+    assert re.search(rf"\(\.\./docs/(examples/)?{path.stem}[\w-]*\.(jpg|png)\)", walk)
 
 
 def test_links_of_the_walk_through_lead_somewhere() -> None:
@@ -155,3 +157,17 @@ def test_video(execute: Any, tmp_path: Path) -> None:
     assert (tmp_path / "video.mp4").stat().st_size > 10_000
     with Image.open(tmp_path / "video.jpg") as result:
         assert result.size == (960, 640)
+
+
+def test_widget(execute: Any, tmp_path: Path) -> None:
+    """Where no page answers, the widgets show a picture, and everything can be done from Python."""
+    notebook = execute("widget")
+    photo, read, put, film, track, _ = (cell.outputs for cell in cells_of(notebook))
+    assert "image/png" in photo[0].data
+    assert "Masks(0 objects, 400 x 600" in read[0].data["text/plain"]
+    assert "array([" in put[0].data["text/plain"]
+    assert len(list((tmp_path / "coffee-masks").iterdir())) == 2
+    assert "image/png" in film[0].data
+    areas = ast.literal_eval(track[0].data["text/plain"])
+    assert len(areas) == 13
+    assert min(areas.values()) > 20_000
