@@ -5,8 +5,10 @@ Shapes: N objects, (h, w) the frame, m the side of the low-resolution masks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskwright.errors import InputError
@@ -133,6 +135,41 @@ class TrackedFrame:
         from maskwright.interop.supervision import to_detections
 
         return to_detections(self, labels=labels, compact=compact)
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        format: str | None = None,
+        name: str | None = None,
+        labels: Mapping[int, str] | None = None,
+        tolerance: float = 1.0,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write the objects that are seen in this frame in a format that other tools read.
+
+        For a whole video in one output, see :func:`maskwright.interop.export`.
+
+        Args:
+            path: A file, whose ending chooses the format as in :meth:`maskwright.Masks.save`, or a folder, which
+                gets a black-and-white PNG for each object, unless ``format`` says otherwise.
+            format: One of :data:`maskwright.interop.FORMATS`.
+            name: File name of the frame, as other tools should find it; by default ``00012.jpg``.
+            labels: What each object is, by its number.
+            tolerance: How far in pixels a polygon may leave the edge of a mask; 0 follows the pixels.
+            overwrite: Replace an earlier result; otherwise that is an error.
+
+        Returns:
+            The path.
+
+        Raises:
+            InputError: an unknown format, or something that it cannot hold.
+            OutputError: it cannot be written, the disk is full, or a file exists already.
+            MissingExtraError: the packages of ``maskwright[export]`` are not installed.
+        """
+        from maskwright.interop.single import save_frame
+
+        return save_frame(self, path, format, name, labels, tolerance=tolerance, overwrite=overwrite)
 
     def _row(self, row: int) -> TrackedObject:
         x0, y0, x1, y1 = self.boxes[row].tolist()

@@ -24,6 +24,7 @@ from maskwright.interop import (
 )
 from maskwright.masks import Masks
 from maskwright.pixels import rle
+from tracked import tracked
 
 BITMAPS = np.stack([ring(), disc(140, 100, 12)])
 
@@ -89,6 +90,21 @@ def test_formats_by_name(tmp_path):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "numbers.png")), BITMAPS[0] + 2 * BITMAPS[1])
     with pytest.raises(InputError, match="no format 'pdf'"):
         made().save(tmp_path / "a", format="pdf")
+
+
+def test_a_frame_of_a_video(tmp_path):
+    frame = tracked(12, {3: BITMAPS[0], 9: np.zeros(SIZE, bool), 5: BITMAPS[1]}, size=SIZE)
+    assert frame.save(tmp_path / "a.json", labels={3: "ring"}) == tmp_path / "a.json"
+    (one,) = read_coco(tmp_path / "a.json")
+    assert (one.name, one.frame) == ("00012.jpg", 12)
+    assert [(item.id, item.label) for item in one.annotations] == [(3, "ring"), (5, "object")]
+    assert np.array_equal([item.bitmap() for item in one.annotations], BITMAPS)
+    with pytest.raises(OutputError, match="exists already"):
+        frame.save(tmp_path / "a.json")
+    frame.save(tmp_path / "masks")
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["00012-3.png", "00012-5.png"]
+    frame.save(tmp_path / "yolo", format="yolo", name="street/12.png")
+    assert (tmp_path / "yolo/labels/street/12.txt").is_file()
 
 
 def test_as_masks_again(tmp_path):

@@ -1,4 +1,4 @@
-"""The masks of one picture in a format: what ``Masks.save`` and ``FoundMasks.save`` are."""
+"""One picture or frame in a format: what ``save`` of ``Masks``, ``FoundMasks`` and ``TrackedFrame`` is."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskwright.errors import InputError
-from maskwright.interop.annotations import from_masks
+from maskwright.interop.annotations import from_frame, from_masks
 from maskwright.interop.formats import ending_format, export
 
 if TYPE_CHECKING:
     from maskwright.automask.found import FoundMasks
+    from maskwright.frames import TrackedFrame
     from maskwright.masks import Masks
 
 
@@ -43,3 +44,20 @@ def save_one(
     picture = from_masks(masks, name or f"{Path(path).stem}.jpg", labels, ids=ids)
     export([picture], path, format=kind, labels=labels, tolerance=tolerance, overwrite=overwrite)
     return True
+
+
+def save_frame(
+    frame: TrackedFrame,
+    path: str | os.PathLike[str],
+    format: str | None,
+    name: str | None,
+    labels: Mapping[int, str] | None,
+    *,
+    tolerance: float,
+    overwrite: bool,
+) -> Path:
+    """Write the objects that are seen in a frame; see ``TrackedFrame.save``."""
+    kind = format or ending_format(path) or "png"
+    picture = from_frame(frame, name or f"{frame.index:05}.jpg", labels)
+    export([picture], path, format=kind, labels=labels, tolerance=tolerance, overwrite=overwrite)
+    return Path(path)
