@@ -151,8 +151,8 @@ class TrackedFrame:
         For a whole video in one output, see :func:`maskwright.interop.export`.
 
         Args:
-            path: A file, whose ending chooses the format as in :meth:`maskwright.Masks.save`, or a folder, which
-                gets a black-and-white PNG for each object, unless ``format`` says otherwise.
+            path: A file, whose ending chooses the format as in :meth:`maskwright.Masks.save`, or a folder,
+                which gets a black-and-white PNG for each object, unless ``format`` says otherwise.
             format: One of :data:`maskwright.interop.FORMATS`.
             name: File name of the frame, as other tools should find it; by default ``00012.jpg``.
             labels: What each object is, by its number.
