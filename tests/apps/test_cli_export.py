@@ -189,6 +189,18 @@ def test_names_with_odd_characters(run: Run, photo: Path, tmp_path: Path) -> Non
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "all/coco.json").read_bytes()
 
 
+def test_one_name_for_all_others(run: Run, photo: Path, tmp_path: Path) -> None:
+    options = ("--coco", "a.json", "--label", "9 a.m.", "--label", "3:bird")
+    outcome = run("segment", photo, *TWO, *options)
+    assert (outcome.code, "warning" in outcome.err) == (0, False)
+    coco = of_coco(tmp_path / "a.json")
+    names = {row["track_id"]: coco.cats[row["category_id"]]["name"] for row in coco.anns.values()}
+    assert names == {3: "bird", 5: "9 a.m."}
+    outcome = run("export", "out", "--coco", "b.json", *options[2:], "--json")
+    assert json.loads(outcome.out)["labels"] == {"bird": 1, "9 a.m.": 1}
+    assert (tmp_path / "b.json").read_bytes() == (tmp_path / "a.json").read_bytes()
+
+
 def test_a_file_of_names(run: Run, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text(
         "\ufeff# of the yard\n\n5: a dog: small\n 3:cat \n77: not here\n", "utf-8"

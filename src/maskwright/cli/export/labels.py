@@ -1,4 +1,4 @@
-"""What objects are called: ``--label ID:NAME`` and files of such lines."""
+"""What objects are called: ``--label ID:NAME``, ``--label NAME`` for all others, and files of such lines."""
 
 from __future__ import annotations
 
@@ -22,6 +22,27 @@ def parsed(texts: Iterable[str], where: str) -> dict[int, str]:
         InputError: no such text, a blank name, one that is no valid text, or an object with two names.
     """
     return _distinct((_pair(text, where) for text in texts), where)
+
+
+def common(texts: Iterable[str], where: str) -> str:
+    """The name of all objects that have none of their own; empty where nobody says.
+
+    Args:
+        texts: ``NAME`` each, all the same.
+        where: Where they are from, for messages.
+
+    Raises:
+        InputError: different names, a blank one, a bare number, or one that is no valid text.
+    """
+    names = list(dict.fromkeys(text.strip() for text in texts))
+    if not names:
+        return ""
+    if len(names) > 1:
+        raise InputError(f"{where}: all other objects are called {names[0]!r} and {names[1]!r}; choose one")
+    (name,) = names
+    if not name or name.isdecimal():
+        raise InputError(f"{where}: {name!r} is no name; write {FORM}, or NAME for all others")
+    return _encodable(name, "all other objects", where)
 
 
 def read(path: Path) -> dict[int, str]:
@@ -68,11 +89,15 @@ def _checked(number: str, name: str, where: str) -> tuple[int, str]:
         raise InputError(f"{where}: {number!r} is no object's number, which are 1, 2, 3 ...; write {FORM}")
     if not name:
         raise InputError(f"{where}: object {number} has no name; write {FORM}")
+    return int(number), _encodable(name, f"object {number}", where)
+
+
+def _encodable(name: str, whose: str, where: str) -> str:
     try:
         name.encode("utf-8")
     except UnicodeError as error:
-        raise InputError(f"{where}: the name of object {number} is no valid text: {name!r}") from error
-    return int(number), name
+        raise InputError(f"{where}: the name of {whose} is no valid text: {name!r}") from error
+    return name
 
 
 def _distinct(pairs: Iterable[tuple[int, str]], where: str) -> dict[int, str]:

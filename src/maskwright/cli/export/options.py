@@ -61,7 +61,9 @@ OFFERED = (
 _Labels = Annotated[
     list[str] | None,
     _option(
-        "--label", metavar="ID:NAME", help="What an object is, such as 1:dog; else 'object'. Repeatable."
+        "--label",
+        metavar="[ID:]NAME",
+        help="What an object is, such as 1:dog, or what all others are; else 'object'. Repeatable.",
     ),
 ]
 _LabelFile = Annotated[

@@ -15,6 +15,7 @@ from maskwright.cli.staging import STAGE
 from maskwright.errors import InputError, OutputError
 
 if TYPE_CHECKING:
+    from maskwright.interop.annotations import AnnotatedPicture
     from maskwright.interop.writing import Export
 
 _DENSE = ("voc", "indexed", "png", "npz", "cutout", "pictures")
@@ -35,6 +36,8 @@ class Exports:
     """The option of each, for messages."""
     labels: Mapping[int, str] = field(default_factory=dict)
     """What objects are, by number."""
+    others: str = ""
+    """What all objects are that have no name of their own; empty if nobody said."""
     named: frozenset[int] = frozenset()
     """Of these numbers, those that ``--label`` named one by one; a file may be meant for many results."""
     tolerance: float = 1.0
@@ -62,7 +65,7 @@ class Exports:
 
         Args:
             paths: By format and its option, all that were given.
-            label: ``ID:NAME``, which count more than those of the file.
+            label: ``ID:NAME``, which count more than those of the file, and ``NAME``, for all others.
             labels: A file of such lines.
             tolerance: Of polygons in pixels.
             overwrite: Replace what exists.
@@ -81,11 +84,13 @@ class Exports:
             raise InputError(
                 f"{lonely[0]} is for other formats; name one, such as --coco FILE.json, or leave it out"
             )
-        single = names.parsed(label, "--label")
+        single = names.parsed((text for text in label if ":" in text), "--label")
+        others = names.common((text for text in label if ":" not in text), "--label")
         return cls(
             {format: found[0] for format, found in given.items()},
             flags,
             {**({} if labels is None else names.read(labels)), **single},
+            others,
             frozenset(single),
             1.0 if tolerance is None else tolerance,
             overwrite,
@@ -173,6 +178,13 @@ class Exports:
                     part.unlink()
             for stage in path.glob(f"{STAGE}*"):
                 rmtree(stage, ignore_errors=True)
+
+    def renamed(self, picture: AnnotatedPicture) -> AnnotatedPicture:
+        """A picture in which all objects have the names that were asked for."""
+        from maskwright.interop.annotations import relabelled
+
+        others = {item.id: self.others for item in picture.annotations} if self.others else {}
+        return relabelled(picture, {**others, **self.labels})
 
     @property
     def wanting_pixels(self) -> str | None:

@@ -33,14 +33,14 @@ class Tally:
     labels: Counter[str] = field(default_factory=Counter)
     """How many masks are called so."""
 
-    def see(self, picture: AnnotatedPicture, exports: Exports) -> None:
+    def see(self, picture: AnnotatedPicture) -> None:
         """The next picture."""
         self.pictures += 1
         for annotation in picture.annotations:
             if annotation.area:
                 self.masks += 1
                 self.seen[annotation.id] += 1
-                self.labels[exports.labels.get(annotation.id, annotation.label)] += 1
+                self.labels[annotation.label] += 1
 
 
 def write_exports(
@@ -87,10 +87,10 @@ def write_finished(exports: Exports, finished: Finished, watch: Watch) -> Tally:
     tally = Tally()
     stage = watch.stage("exporting", finished.total, unit=_UNITS.get(finished.kind, "picture"))
     with watch.interrupts(), _opened(exports) as targets, stage as progress:
-        for picture in finished:
+        for picture in map(exports.renamed, finished):
             for flag, target in targets.items():
                 _add(flag, target, picture)
-            tally.see(picture, exports)
+            tally.see(picture)
             progress.advance()
             if watch.stopping:
                 raise KeyboardInterrupt
