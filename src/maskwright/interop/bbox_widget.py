@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from PIL import Image
 
 from maskwright.errors import PromptError
+from maskwright.interop.annotations import DEFAULT_LABEL
 from maskwright.interop.corners import box_prompt
 from maskwright.io.images import ORIENTATION
 from maskwright.types import Box, Size
@@ -62,7 +63,7 @@ def names(drawn: Drawn, *, labels: Collection[str] | None = None) -> list[str]:
     Raises:
         PromptError: not boxes.
     """
-    return [one.label or "object" for one in _chosen(drawn, labels)]
+    return [one.label or DEFAULT_LABEL for one in _chosen(drawn, labels)]
 
 
 class _Drawn(NamedTuple):

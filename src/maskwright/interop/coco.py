@@ -19,9 +19,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from maskwright.errors import InputError
-from maskwright.interop.annotations import DEFAULT_LABEL, AnnotatedPicture, Annotation
+from maskwright.interop.annotations import AnnotatedPicture, Annotation
 from maskwright.interop.categories import Categories
-from maskwright.interop.outputs import OutputFile, Spool
+from maskwright.interop.outputs import OutputFile, Spool, separated
+from maskwright.interop.reading import label_of, reason_of, score_of
 from maskwright.interop.writing import ExportOptions
 from maskwright.pixels import rle
 from maskwright.types import Size
@@ -49,11 +50,11 @@ class CocoWriter:
     def write(self, picture: AnnotatedPicture) -> None:
         """Add one picture."""
         self._num_pictures += 1
-        self._pictures.write(_separated(self._num_pictures) + json.dumps(self._picture(picture)))
+        self._pictures.write(separated(self._num_pictures) + json.dumps(self._picture(picture)))
         for annotation in picture.annotations:
             self._num_annotations += 1
             row = json.dumps(self._annotation(annotation))
-            self._file.write(_separated(self._num_annotations) + row)
+            self._file.write(separated(self._num_annotations) + row)
 
     def finish(self) -> None:
         """Write the lists of pictures and categories, and give the file its name."""
@@ -148,7 +149,7 @@ def _read(
             yield _read_picture(image, rows.get(image.get("id"), []), categories, images)
         except (KeyError, TypeError, ValueError) as error:
             name = image.get("file_name", "a picture without a name")
-            raise InputError(f"{path}: {name}: {_reason(error)}; correct or remove it") from error
+            raise InputError(f"{path}: {name}: {reason_of(error)}; correct or remove it") from error
 
 
 def _read_picture(
@@ -185,15 +186,6 @@ def _read_annotation(
     return Annotation(
         number,
         code,
-        label if label and label.strip() else DEFAULT_LABEL,
-        None if score is None else float(score),
+        label_of(label),
+        score_of(score),
     )
-
-
-def _separated(number: int) -> str:
-    """What stands before an entry of a list."""
-    return "\n" if number == 1 else ",\n"
-
-
-def _reason(error: Exception) -> str:
-    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)

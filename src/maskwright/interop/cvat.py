@@ -20,12 +20,13 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from maskwright.errors import InputError
-from maskwright.interop.annotations import DEFAULT_LABEL, AnnotatedPicture, Annotation, frame_name
+from maskwright.interop.annotations import AnnotatedPicture, Annotation, frame_name
 from maskwright.interop.bridges import Ring
 from maskwright.interop.categories import Categories
 from maskwright.interop.markup import attribute, clean, markup, node, root_of
 from maskwright.interop.outputs import OutputFile, Spool
-from maskwright.interop.polygons import check_ring, draw, from_rings, joined, trace
+from maskwright.interop.polygons import check_ring, draw, from_rings, joined, rectangle, trace
+from maskwright.interop.reading import label_of
 from maskwright.interop.writing import ExportOptions
 from maskwright.pixels import rle
 from maskwright.types import BoolArray, Size
@@ -241,7 +242,7 @@ def _frames(root: Element, tracks: list[Element]) -> Iterator[AnnotatedPicture]:
 
 def _annotation(shape: Element, number: int, label: str | None, size: Size) -> Annotation:
     code = rle.encode(_covered(shape, size)[None])[0]
-    return Annotation(number, code, label if label and label.strip() else DEFAULT_LABEL)
+    return Annotation(number, code, label_of(label))
 
 
 def _covered(shape: Element, size: Size) -> BoolArray:
@@ -257,6 +258,6 @@ def _covered(shape: Element, size: Size) -> BoolArray:
         return covered
     if shape.tag == "box":
         x0, y0, x1, y1 = (float(attribute(shape, name)) for name in ("xtl", "ytl", "xbr", "ybr"))
-        return draw([from_rings([np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])])], size)
+        return draw([from_rings([rectangle(x0, y0, x1, y1)])], size)
     pairs = [point.split(",") for point in attribute(shape, "points").split(";")]
     return draw([from_rings([check_ring(pairs, "a polygon")])], size)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskwright.errors import InputError, SourceError
 from maskwright.interop.annotations import AnnotatedPicture, Annotation, frame_name, from_frame
+from maskwright.interop.reading import reason_of
 from maskwright.types import ByteArray
 
 if TYPE_CHECKING:
@@ -242,8 +243,7 @@ def _parsed(path: Path, name: str | None, places: list[Path]) -> AnnotatedPictur
             read=None if found is None else partial(read_frame, found),
         )
     except (KeyError, TypeError, ValueError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise InputError(f"{path} is damaged: {reason}; make it again") from error
+        raise InputError(f"{path} is damaged: {reason_of(error)}; make it again") from error
 
 
 def _best(objects: list[dict[str, Any]]) -> Iterator[Annotation]:

@@ -16,8 +16,9 @@ from typing import Any
 
 from maskwright.errors import InputError
 from maskwright.interop.annotations import DEFAULT_LABEL, AnnotatedPicture, Annotation
-from maskwright.interop.outputs import OutputFile, Spool
+from maskwright.interop.outputs import OutputFile, Spool, separated
 from maskwright.interop.polygons import annotated, shapely_package, trace
+from maskwright.interop.reading import label_of, reason_of, score_of
 from maskwright.interop.writing import ExportOptions
 from maskwright.types import Size
 
@@ -37,11 +38,11 @@ class GeoJsonWriter:
     def write(self, picture: AnnotatedPicture) -> None:
         """Add one picture."""
         self._num_pictures += 1
-        self._pictures.write(_separated(self._num_pictures) + json.dumps(_about(picture)))
+        self._pictures.write(separated(self._num_pictures) + json.dumps(_about(picture)))
         for annotation in picture.annotations:
             self._num_features += 1
             row = _feature(picture, annotation, self._tolerance)
-            self._file.write(_separated(self._num_features) + json.dumps(row))
+            self._file.write(separated(self._num_features) + json.dumps(row))
 
     def finish(self) -> None:
         """Write the list of pictures, and give the file its name."""
@@ -97,10 +98,6 @@ def _feature(picture: AnnotatedPicture, annotation: Annotation, tolerance: float
     }
 
 
-def _separated(number: int) -> str:
-    return "\n" if number == 1 else ",\n"
-
-
 def read_geojson(
     path: str | os.PathLike[str], size: Size | None = None, name: str | None = None
 ) -> Iterator[AnnotatedPicture]:
@@ -144,8 +141,7 @@ def _read(
             found = [_annotation(number, row, size) for number, row in enumerate(rows, start=1)]
             yield AnnotatedPicture(name, size, tuple(found), picture.get("frame"), picture.get("time_s"))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = f"it lacks {error}" if isinstance(error, KeyError) else error
-            raise InputError(f"{path}: {reason}; correct or remove it") from error
+            raise InputError(f"{path}: {reason_of(error)}; correct or remove it") from error
 
 
 def _annotation(number: int, row: Mapping[str, Any], size: Size) -> Annotation:
@@ -157,6 +153,6 @@ def _annotation(number: int, row: Mapping[str, Any], size: Size) -> Annotation:
         [geometry],
         size,
         int(about.get("id", number)),
-        label if label.strip() else DEFAULT_LABEL,
-        None if score is None else float(score),
+        label_of(label),
+        score_of(score),
     )

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskwright.errors import InputError
-from maskwright.interop.annotations import DEFAULT_LABEL, AnnotatedPicture, Annotation
+from maskwright.interop.annotations import AnnotatedPicture, Annotation
 from maskwright.interop.outputs import inner_path
-from maskwright.interop.polygons import bridged, check_ring, draw, from_rings, trace
+from maskwright.interop.polygons import bridged, check_ring, draw, from_rings, rectangle, trace
+from maskwright.interop.reading import label_of, reason_of, score_of
 from maskwright.pixels import rle
 from maskwright.types import BoolArray, Size
 
@@ -97,8 +98,7 @@ def _read(path: Path, root: Path) -> AnnotatedPicture:
         image = str(content["imagePath"]).replace("\\", "/")
         found = tuple(_objects(content["shapes"], size))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise InputError(f"{path} is no LabelMe file: {reason}; correct or remove it") from error
+        raise InputError(f"{path} is no LabelMe file: {reason_of(error)}; correct or remove it") from error
     inside = path.parent.relative_to(root)
     return AnnotatedPicture(
         (inside / Path(image).name).as_posix(), size, found, read=partial(read_frame, path.parent / image)
@@ -122,8 +122,8 @@ def _objects(shapes: Sequence[Mapping[str, Any]], size: Size) -> Iterator[Annota
         yield Annotation(
             int(rows[0]["group_id"]) if keep else place,
             rle.encode(covered[None])[0],
-            label if label.strip() else DEFAULT_LABEL,
-            None if score is None else float(score),
+            label_of(label),
+            score_of(score),
         )
 
 
@@ -137,7 +137,7 @@ def _covered(shape: Mapping[str, Any], size: Size) -> BoolArray:
         raise InputError(f"the {kind} {label!r} has {len(corners)} points, not 2")
     (x0, y0), (x1, y1) = corners.tolist()
     if kind == "rectangle":
-        return draw([from_rings([np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])])], size)
+        return draw([from_rings([rectangle(x0, y0, x1, y1)])], size)
     if kind == "circle":
         rows, columns = np.mgrid[: size[0], : size[1]]
         inside: BoolArray = np.hypot(columns + 0.5 - x0, rows + 0.5 - y0) < np.hypot(x1 - x0, y1 - y0)

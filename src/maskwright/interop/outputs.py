@@ -209,6 +209,11 @@ def file_or_folder(path: Path, ending: str, *, overwrite: bool) -> OutputFolder 
     return OutputFolder(path, [f"**/*{ending}"], overwrite=overwrite)
 
 
+def separated(number: int) -> str:
+    """What stands before entry ``number``, from 1 on, of a list in JSON."""
+    return "\n" if number == 1 else ",\n"
+
+
 def inner_path(name: str) -> PurePosixPath:
     """The name of a picture as a path that stays inside whatever folder it is put into.
 

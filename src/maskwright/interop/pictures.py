@@ -13,7 +13,7 @@ from maskwright.errors import InputError
 from maskwright.interop.annotations import AnnotatedPicture
 from maskwright.interop.outputs import inner_path
 from maskwright.io.sinks.cutout import cut_out
-from maskwright.io.sinks.indexed import check_ids, davis_palette
+from maskwright.io.sinks.indexed import check_ids, palette_png
 from maskwright.types import BoolArray, ByteArray, Size
 
 PNG, _JPEG_QUALITY = ".png", 95
@@ -74,15 +74,6 @@ def numbered(picture: AnnotatedPicture, values: list[int]) -> ByteArray:
     for item, value in rows:
         labels[item.bitmap()] = value
     return labels
-
-
-def palette_png(labels: ByteArray) -> bytes:
-    """A PNG with the usual colours of label maps."""
-    image = Image.fromarray(labels)
-    image.putpalette(davis_palette().tobytes())
-    encoded = io.BytesIO()
-    image.save(encoded, "PNG", compress_level=4)
-    return encoded.getvalue()
 
 
 def png(samples: ByteArray) -> bytes:

@@ -89,6 +89,11 @@ def annotated(
     return Annotation(number, code, label, score)
 
 
+def rectangle(x0: float, y0: float, x1: float, y1: float) -> Ring:
+    """The ring of a box."""
+    return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.float64)
+
+
 def rings(polygon: Polygon) -> list[Ring]:
     """The outer ring and those of the holes."""
     lines = (polygon.exterior, *polygon.interiors)

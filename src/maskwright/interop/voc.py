@@ -22,13 +22,15 @@ import numpy as np
 from PIL import Image
 
 from maskwright.errors import InputError
-from maskwright.interop.annotations import DEFAULT_LABEL, AnnotatedPicture, Annotation
+from maskwright.interop.annotations import AnnotatedPicture, Annotation
 from maskwright.interop.categories import Categories
 from maskwright.interop.markup import markup, node, root_of, text_of
 from maskwright.interop.outputs import OutputFolder, inner_path
-from maskwright.interop.pictures import numbered, palette_png
+from maskwright.interop.pictures import numbered
 from maskwright.interop.polygons import bridged, draw, from_rings, trace
+from maskwright.interop.reading import label_of, score_of
 from maskwright.interop.writing import ExportOptions
+from maskwright.io.sinks.indexed import palette_png
 from maskwright.pixels import rle
 from maskwright.types import BoolArray, ByteArray, Size
 
@@ -174,8 +176,8 @@ def _object(number: int, row: Element, labels: ByteArray | None, size: Size) -> 
     return Annotation(
         int(row.findtext("track_id") or number),
         rle.encode(bitmap[None])[0],
-        name if name.strip() else DEFAULT_LABEL,
-        None if score is None else float(score),
+        label_of(name),
+        score_of(score),
     )
 
 

@@ -26,7 +26,8 @@ from maskwright.interop.annotations import DEFAULT_LABEL, AnnotatedPicture, Anno
 from maskwright.interop.bridges import Ring
 from maskwright.interop.categories import Categories
 from maskwright.interop.outputs import OutputFolder
-from maskwright.interop.polygons import annotated, from_rings, joined, trace
+from maskwright.interop.polygons import annotated, from_rings, joined, rectangle, trace
+from maskwright.interop.reading import label_of
 from maskwright.interop.writing import ExportOptions
 from maskwright.types import Size
 
@@ -153,7 +154,7 @@ def _annotation(path: Path, number: int, row: str, size: Size, names: dict[int, 
         raise InputError(f"line {number} of {path} makes no sense: {error}; correct or remove it") from error
     outline = from_rings([corners * (size[1], size[0])])
     is_box = len(values) in (5, 6)
-    return annotated([outline], size, number, label if label.strip() else DEFAULT_LABEL, inclusive=not is_box)
+    return annotated([outline], size, number, label_of(label), inclusive=not is_box)
 
 
 def _corners(values: Sequence[float]) -> Ring:
@@ -163,8 +164,7 @@ def _corners(values: Sequence[float]) -> Ring:
         raise ValueError("a number is NaN or infinite")
     if len(values) in (4, 5):
         x, y, w, h = values[:4]
-        x0, y0, x1, y1 = x - w / 2, y - h / 2, x + w / 2, y + h / 2
-        return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+        return rectangle(x - w / 2, y - h / 2, x + w / 2, y + h / 2)
     if len(values) < 6:
         raise ValueError(f"{len(values)} numbers after the class; a box has 4, a polygon 6 and more")
     corners: Ring = numbers[: len(numbers) // 2 * 2].reshape(-1, 2)

@@ -49,11 +49,8 @@ class IndexedPngs(Sink):
         """Write the label map of one frame; its picture is not needed."""
         check_open(self._closed, self._folder)
         check_ids(frame.ids)
-        picture = Image.fromarray(label_map(frame.bitmaps, frame.ids))
-        picture.putpalette(davis_palette().tobytes())
-        encoded = io.BytesIO()
-        picture.save(encoded, format="PNG", compress_level=4)
-        write_bytes(self._folder / frame_name(frame.index), encoded.getvalue(), overwrite=self._overwrite)
+        data = palette_png(label_map(frame.bitmaps, frame.ids))
+        write_bytes(self._folder / frame_name(frame.index), data, overwrite=self._overwrite)
 
     def close(self) -> None:
         """Every file is complete already; no frame may follow."""
@@ -77,6 +74,15 @@ def label_map(bitmaps: BoolArray, ids: Iterable[int]) -> ByteArray:
     for row in np.argsort(-areas, kind="stable"):
         labels[bitmaps[row]] = numbers[row]
     return labels
+
+
+def palette_png(labels: ByteArray) -> bytes:
+    """A PNG of a label map (h, w), in the usual colours."""
+    picture = Image.fromarray(labels)
+    picture.putpalette(davis_palette().tobytes())
+    encoded = io.BytesIO()
+    picture.save(encoded, format="PNG", compress_level=4)
+    return encoded.getvalue()
 
 
 def davis_palette() -> ByteArray:
