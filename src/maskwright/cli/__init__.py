@@ -1,4 +1,4 @@
-"""The command line: ``maskwright segment | track | export | models | convert | doctor | train | eval``.
+"""``maskwright segment | track | export | models | convert | doctor | bench | train | eval``.
 
 Nothing heavy is imported before a command needs it, so that ``maskwright --help`` answers at once.
 """

@@ -473,6 +473,108 @@ def doctor(
 
 
 @app.command()
+def bench(
+    models: Annotated[
+        str,
+        typer.Option("--models", "-m", metavar="NAME,...", help="Names from `maskwright models`, or files."),
+    ] = "nano",
+    image: Annotated[
+        Path | None, typer.Option(metavar="PHOTO", help="A photograph.", show_default="a drawn scene")
+    ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|FOLDER",
+            help="A video, or a folder of pictures.",
+            show_default="a view moving over the photograph",
+        ),
+    ] = None,
+    objects: Annotated[
+        str, typer.Option(metavar="N,...", help="How many objects to follow together, one run for each.")
+    ] = "1,4,8",
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="PART,...", help="Some of image, video, automask, start.", show_default="all"),
+    ] = None,
+    grid: Annotated[
+        int, typer.Option(metavar="N", help="Clicks along each side of the picture for automatic masks.")
+    ] = 16,
+    device: Device = None,
+    dtype: Dtype = None,
+    image_size: ImageSize = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of a processor.", show_default="as torch has them")
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            metavar="BUDGET",
+            help="About how long to measure each model; the fewest rounds are made in any case.",
+            show_default="as long as good figures take",
+        ),
+    ] = None,
+    random_weights: Annotated[
+        bool,
+        typer.Option(
+            "--random-weights",
+            help="Random weights for models that are not on this machine, instead of fetching them.",
+        ),
+    ] = False,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Leave out the official package and transformers.")
+    ] = False,
+    against_python: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Python of another environment, with the official package or transformers."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Folder for the results.", show_default="maskwright-bench"
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Measure how fast the models are on this machine, and how near their masks are to those of others.
+
+    maskwright bench --models nano,sam2.1-tiny --random-weights
+
+    Encoding a picture, a click, tracked frames, automatic masks, and the first mask of a fresh process:
+    model-only, pipeline (decoded RGB to masks) and end-to-end (file to masks in a file). Writes bench.json,
+    bench.md and bench.png after every piece of work; Ctrl-C keeps what was measured. Leave the machine alone
+    meanwhile.
+    """
+    from maskwright.cli.bench import Request, bench_models
+
+    finished = bench_models(
+        Request(
+            models=models,
+            image=image,
+            video=video,
+            objects=objects,
+            only=only,
+            grid=grid,
+            device=device,
+            dtype=dtype,
+            image_size=image_size,
+            threads=threads,
+            seconds=seconds,
+            random_weights=random_weights,
+            against=not alone,
+            against_python=against_python,
+            out=out,
+            overwrite=overwrite,
+            as_json=as_json,
+        )
+    )
+    if not finished:
+        raise _Stopped
+
+
+@app.command()
 def train(
     recipe: Annotated[
         str | None,

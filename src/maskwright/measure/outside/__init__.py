@@ -1,0 +1,1 @@
+"""What runs in environments without maskwright, by its path; nothing else is in its folder."""
