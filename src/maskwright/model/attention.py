@@ -47,7 +47,7 @@ class Attention(nn.Module):
         q_NHTD, k_NHTD = self._split(self.query(query_NTC)), self._split(self.key(key_NTC))
         if rotary is not None:
             q_NHTD = rotate(q_NHTD, *rotary)
-            k_NHTD = _rotate_frames(k_NHTD, rotary, num_placeless)
+            k_NHTD = rotate_frames(k_NHTD, rotary, num_placeless)
         v_NHTD = self._split(self.value(value_NTC))
         num = max(len(q_NHTD), len(k_NHTD))
         q_NHTD, k_NHTD, v_NHTD = (x_NHTD.expand(num, -1, -1, -1) for x_NHTD in (q_NHTD, k_NHTD, v_NHTD))
@@ -59,7 +59,8 @@ class Attention(nn.Module):
         return x_NTC.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
-def _rotate_frames(k_NHTD: Tensor, rotary: tuple[Tensor, Tensor], num_placeless: int) -> Tensor:
+def rotate_frames(k_NHTD: Tensor, rotary: tuple[Tensor, Tensor], num_placeless: int) -> Tensor:
+    """Turn keys (N, H, T, D): several grids of the table's size in a row, then keys that stay as they are."""
     cos_TD, sin_TD = rotary
     placed, placeless = k_NHTD.split((k_NHTD.shape[2] - num_placeless, num_placeless), dim=2)
     frames = placed.shape[2] // cos_TD.shape[0]

@@ -16,8 +16,9 @@ from maskwright.model.memory_bank import MemoryBank
 from maskwright.model.prompt_encoder import PromptTensors
 from maskwright.model.sam2 import SAM2, Decoded, Slots
 from maskwright.runtime.absorb import absorb_decoder
+from maskwright.runtime.absorb_memory import absorb_memory
 from maskwright.runtime.bands import work_in_bands
-from maskwright.runtime.fold import fold_normalisation
+from maskwright.runtime.fold import fold_normalisation, merge_neck
 from maskwright.runtime.protocol import Moment
 from maskwright.runtime.select import Choice
 
@@ -28,11 +29,15 @@ _SAMPLES = 256
 def place(network: SAM2, choice: Choice) -> SAM2:
     """Put a network where it will run, for inference only.
 
+    The finest levels pass one convolution instead of two (see ``runtime.fold``); in float32 on CUDA, memories
+    are attended to as in ``runtime.absorb_memory``.
     Convolutional trunks get channels-last weights, which on CPUs are quicker, and lose their normalisations
     (see ``runtime.fold``); on CPUs they also work in bands that fit the caches, and decoders as in
     ``runtime.absorb``.
     """
-    network = network.to(choice.device).requires_grad_(False)
+    network = merge_neck(network.to(choice.device).requires_grad_(False))
+    if choice.device.type == "cuda" and choice.dtype is torch.float32:
+        absorb_memory(network)  # with half precision PyTorch has a quicker kernel, for equal widths only
     if choice.device.type == "cpu":
         absorb_decoder(network)
     if isinstance(network.config.trunk, EfficientNetConfig):
