@@ -55,6 +55,14 @@ def absorb_memory(network: SAM2, attend: Attend = plain_attend) -> SAM2:
     return network
 
 
+@torch.no_grad()
+def folded_output(plain: Attention) -> tuple[Tensor, Tensor]:
+    """Weight (C, V) and bias (C) of one projection that does for those of the values and the output."""
+    out_CE, of_values = plain.out.weight.double().cpu(), plain.value.weight.double().cpu()
+    bias_C = out_CE @ plain.value.bias.double().cpu() + plain.out.bias.double().cpu()
+    return (out_CE @ of_values).to(plain.out.weight), bias_C.to(plain.out.bias)
+
+
 class RawValues(Attention):
     """Attention with one head and the layers of another one, whose values are what is remembered."""
 
@@ -67,11 +75,9 @@ class RawValues(Attention):
         assert plain.heads == 1
         self.heads, self.attend = 1, attend
         self.query, self.key, self.value, self.out = plain.query, plain.key, plain.value, plain.out
-        out_CE, of_values = self.out.weight.double().cpu(), self.value.weight.double().cpu()
-        bias_C = out_CE @ self.value.bias.double().cpu() + self.out.bias.double().cpu()
-        weight_CV = (out_CE @ of_values).to(self.out.weight)
+        weight_CV, bias_C = folded_output(plain)
         self.register_buffer("folded_weight", weight_CV, persistent=False)
-        self.register_buffer("folded_bias", bias_C.to(self.out.bias), persistent=False)
+        self.register_buffer("folded_bias", bias_C, persistent=False)
 
     def forward(
         self,

@@ -18,6 +18,7 @@ from maskwright.model.sam2 import SAM2, Decoded, Slots
 from maskwright.runtime.absorb import absorb_decoder
 from maskwright.runtime.absorb_memory import absorb_memory
 from maskwright.runtime.bands import work_in_bands
+from maskwright.runtime.cpu.pack import pack
 from maskwright.runtime.fold import fold_normalisation, merge_neck
 from maskwright.runtime.protocol import Moment
 from maskwright.runtime.select import Choice
@@ -40,6 +41,7 @@ def place(network: SAM2, choice: Choice) -> SAM2:
         absorb_memory(network)  # with half precision PyTorch has a quicker kernel, for equal widths only
     if choice.device.type == "cpu":
         absorb_decoder(network)
+        pack(network, choice.dtype)
     if isinstance(network.config.trunk, EfficientNetConfig):
         fold_normalisation(network)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

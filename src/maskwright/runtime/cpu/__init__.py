@@ -1,0 +1,1 @@
+"""Quicker ways for processors: packed weights, attention in blocks, maps in pieces that fit the caches."""
