@@ -145,7 +145,7 @@ class Embedding:
             InputError: no such file, another kind of file, or an embedding of another model or input size.
         """
         tensors, notes = read_stored(path, _FILE, runtime)
-        features = ImageFeatures(*(tensors[name].to(runtime.device, runtime.dtype) for name in _LEVELS))
+        features = ImageFeatures(*(tensors[name].to(runtime.device) for name in _LEVELS))
         picture = tensors["picture"].numpy() if "picture" in tensors else None
         return cls(features, (int(notes["height"]), int(notes["width"])), picture, runtime)
 

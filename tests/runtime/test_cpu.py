@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from maskwright.config import NANO
 from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.model.memory_bank import EMPTY, MemoryBank, empty_bank
+from maskwright.model.prompt_encoder import NO_POINT, PromptTensors
 from maskwright.runtime.cpu import attend as blocks
 from maskwright.runtime.cpu import trunk
 from maskwright.runtime.cpu.attend import attend
@@ -167,6 +168,16 @@ def test_nano_has_nothing_to_pack() -> None:
     network = lively(NANO.at(64))
     kinds = [type(module) for module in network.modules()]
     assert [type(module) for module in pack(network, torch.float32).modules()] == kinds
+
+
+def test_of_nano_only_the_encoder_runs_in_half_precision() -> None:
+    prompts = PromptTensors(torch.tensor([[[[20.0, 30.0], [0.0, 0.0]]]]), torch.tensor([[[1, NO_POINT]]]))
+    exact, half = (Eager(lively(NANO.at(64)), choose("cpu", dtype)) for dtype in ("float32", "bfloat16"))
+    found, wanted = (one.encode_image(random(1, 3, 64, 64)) for one in (half, exact))
+    assert found.low_BCHW.dtype is torch.float32
+    assert 1e-4 < error(found.low_BCHW, wanted.low_BCHW) < 0.05
+    for a, b in zip(half.decode(wanted, prompts), exact.decode(wanted, prompts), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
 def test_a_network_for_the_processor_is_packed_when_it_is_placed() -> None:

@@ -56,11 +56,15 @@ class Eager:
     The weights stay float32. With another compute dtype the verbs run under ``torch.autocast``, which keeps
     normalisations and softmax in float32; with float32 nothing is cast, so results are exact (and an autocast
     region of the caller's, if there is one, applies as it would to any module).
+
+    Of nano only ``encode_image`` follows the compute dtype, and its features are float32: the rest takes no
+    less time in half precision, and its memory finds places by small differences of large numbers.
     """
 
     def __init__(self, network: SAM2, choice: Choice) -> None:
         self._network = network
         self._choice = choice
+        self._later = torch.float32 if network.config.match_memory else choice.dtype
 
     @property
     def config(self) -> ModelConfig:
@@ -76,7 +80,7 @@ class Eager:
 
     @torch.inference_mode()
     def encode_image(self, pixels_B3HW: Tensor) -> ImageFeatures:
-        with self._precision():
+        with self._precision(self.dtype):
             features = self._network.encode_image(pixels_B3HW.to(self.device))
         return self._stored(features)
 
@@ -86,14 +90,14 @@ class Eager:
 
     @torch.inference_mode()
     def decode(self, features: ImageFeatures, prompts: PromptTensors) -> Decoded:
-        with self._precision():
-            decoded = self._network.decode(features, self._here(prompts))
+        with self._precision(self._later):
+            decoded = self._network.decode(self._stored(features), self._here(prompts))
         return Decoded(*(part.float() for part in decoded))
 
     @torch.inference_mode()
     def adopt(self, features: ImageFeatures, masks_OHW: Tensor) -> Chosen:
-        with self._precision():
-            chosen = self._network.adopt(features, masks_OHW.to(self.device))
+        with self._precision(self._later):
+            chosen = self._network.adopt(self._stored(features), masks_OHW.to(self.device))
         return Chosen(*(part.float() for part in chosen))
 
     @torch.inference_mode()
@@ -103,8 +107,10 @@ class Eager:
         direction = torch.tensor(now.direction, device=self.device)
         span = torch.tensor(float(now.pointer_span), device=self.device)
         frame_O = now.frame_O.to(self.device)
-        with self._precision():
-            recalled = self._network.recall(features, bank, frame_O, direction, span, masked=masked)
+        with self._precision(self._later):
+            recalled = self._network.recall(
+                self._stored(features), bank, frame_O, direction, span, masked=masked
+            )
         return self._stored(recalled)
 
     @torch.inference_mode()
@@ -120,12 +126,12 @@ class Eager:
     ) -> None:
         place = Slots(*(part.to(self.device) for part in slots))
         about = (part.to(self.device) for part in (frame_O, prompted_O, binary_O))
-        with self._precision():
-            self._network.remember(features, chosen, bank, place, *about)
+        with self._precision(self._later):
+            self._network.remember(self._stored(features), chosen, bank, place, *about)
 
     def _stored(self, features: ImageFeatures) -> ImageFeatures:
-        """Features in the compute dtype."""
-        low, mid, high = (level.to(self.dtype) for level in features.levels)
+        """Features in the dtype that the verbs after ``encode_image`` run in."""
+        low, mid, high = (level.to(self._later) for level in features.levels)
         return ImageFeatures(low, mid, high, features.presence_B)
 
     def _here(self, prompts: PromptTensors) -> PromptTensors:
@@ -149,7 +155,7 @@ class Eager:
             digest.update(samples.tobytes())
         return digest.hexdigest()[:32]
 
-    def _precision(self) -> contextlib.AbstractContextManager[object]:
-        if self.dtype is torch.float32:
+    def _precision(self, dtype: torch.dtype) -> contextlib.AbstractContextManager[object]:
+        if dtype is torch.float32:
             return contextlib.nullcontext()
-        return torch.autocast(self.device.type, self.dtype)
+        return torch.autocast(self.device.type, dtype)

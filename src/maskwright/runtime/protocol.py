@@ -37,7 +37,7 @@ class Runtime(Protocol):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Compute dtype, and the dtype of image features."""
+        """Compute dtype."""
         ...
 
     def encode_image(self, pixels_B3HW: Tensor) -> ImageFeatures:
