@@ -32,7 +32,8 @@ def attend(query_NHQD: Tensor, key_NHTD: Tensor, value_NHTV: Tensor, mask: Tenso
     same_width = query_NHQD.shape[-1] == value_NHTV.shape[-1]
     if query_NHQD.dtype is torch.float32 and same_width:
         return F.scaled_dot_product_attention(query_NHQD, key_NHTD, value_NHTV, scale=1.0)
-    query_MQD, key_MTD, value_MTV = (x.flatten(0, 1) for x in (query_NHQD, key_NHTD, value_NHTV))
+    # oneDNN copies what is not contiguous, in every product anew
+    query_MQD, key_MTD, value_MTV = (x.flatten(0, 1).contiguous() for x in (query_NHQD, key_NHTD, value_NHTV))
     mix = _at_once if key_MTD.shape[1] <= FEW_KEYS else _one_by_one
     return mix(query_MQD, key_MTD, value_MTV).unflatten(0, query_NHQD.shape[:2])
 

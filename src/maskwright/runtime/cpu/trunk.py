@@ -13,8 +13,8 @@ from maskwright.model.layers import MLP
 from maskwright.runtime.cpu.attend import attend
 from maskwright.runtime.cpu.packed import PackedLinear, follows_caller
 
-PIECE_BYTES = 24 << 20
-"""Size of the widest map inside a block that is held at a time; from 32 MiB on, malloc takes fresh pages."""
+PIECE_BYTES = 8 << 20
+"""Size of the widest map inside a block that is held at a time."""
 Size = tuple[int, int]
 
 
