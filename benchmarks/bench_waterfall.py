@@ -2,8 +2,8 @@
 
 Each row of the table has one technique more than the row it is compared with; all rows of a group take turns,
 and the first is measured twice: gains within the difference of the two are noise. The error is that of what
-the verb returns, relative to the plain network in float32. Weights and pixels are random, but nano's weights are
-its own. Writes to benchmarks/results/.
+the verb returns, relative to the plain network in float32. Weights and pixels are random; nano has the
+weights that it comes with. Writes to benchmarks/results/.
 
     python benchmarks/bench_waterfall.py --threads 2 --rounds 7
 """

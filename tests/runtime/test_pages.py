@@ -20,7 +20,7 @@ print(keep_pages() if sys.argv[1] == "keep" else None)
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(4):
-        parts = [torch.ones(2 << 20) for _ in range(20)]
+        parts = [torch.ones(7 << 20) for _ in range(6)]
         del parts
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 faults()
@@ -40,8 +40,7 @@ def run(mode: str) -> list[str]:
 def test_memory_that_was_freed_is_there_again() -> None:
     kept, plain = run("keep"), run("leave")
     assert kept[0] == "True"
-    assert int(kept[1]) < 1000  # 160 MB are 40,000 pages
-    assert int(kept[1]) < int(plain[1])
+    assert int(kept[1]) < 1000 < int(plain[1])  # 4 times 168 MB are 164,000 pages
 
 
 @pytest.mark.parametrize("name", SETTINGS)
