@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
-from image_worker import run_before, timed
+from image_worker import how, ours, run_before, timed
 
 NATIVE = {
     "points_per_batch": "points_per_batch",
@@ -54,8 +54,8 @@ class Maskwright:
     def __init__(self, options: argparse.Namespace) -> None:
         import maskwright
 
-        self.version = f"maskwright {maskwright.__version__}"
-        self.model = maskwright.load(options.weights, device=options.device, dtype="float32")
+        self.version = f"maskwright {maskwright.__version__}{how(options)}"
+        self.model = maskwright.load(options.weights, device=options.device, **ours(options))
 
     def automask(self, picture: np.ndarray, per_side: int, settings: dict[str, Any]) -> Any:
         from maskwright.automask.options import AutomaskOptions
@@ -239,6 +239,8 @@ def main() -> None:
     parser.add_argument("--warm", type=int, default=0, help="clicks along each side of a search before all")
     parser.add_argument("--settings", required=True, help="JSON, by the official names")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", help="of maskwright")
+    parser.add_argument("--runtime", help="of maskwright")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--run-before")
     options = parser.parse_args()

@@ -124,6 +124,9 @@ def start(model: str, weights: Path, theirs: Path, picture: Path, options: argpa
     shared = arguments_of(model, picture, options)
     ours = [*shared, "--weights", str(weights)]
     workers = {"maskwright": Worker(sys.executable, SCRIPT, "maskwright", *ours)}
+    for dtype in options.dtypes[1:]:
+        name = f"maskwright, {dtype}"
+        workers[name] = Worker(sys.executable, SCRIPT, "maskwright", *ours, "--dtype", dtype)
     if model == "nano":
         workers["plain"] = Worker(sys.executable, SCRIPT, "plain", *ours)
         return _running(workers)
@@ -213,7 +216,7 @@ def table(report: dict[str, Any]) -> str:
     lines = [
         f"# Automatic masks: {report['model']}",
         "",
-        f"{report['stamp']}; device {report['device']}, {report['threads']} threads, float32; "
+        f"{report['stamp']}; device {report['device']}, {report['threads']} threads; "
         f"{report['weights']}; photo {report['photo']}, resized; {report['grid']} x {report['grid']} clicks, "
         f"settings {report['settings']}; rounds of each, interleaved: {report['rounds']}, in processes that "
         f"a search with {WARM} x {WARM} clicks has warmed up; load at the start {report['load']}.",

@@ -122,7 +122,7 @@ def table(report: dict[str, Any]) -> str:
     lines = [
         f"# Tracked frame: {report['model']} at {report['size']} px",
         "",
-        f"{report['stamp']}; device {report['device']}, {report['threads']} threads, float32; "
+        f"{report['stamp']}; device {report['device']}, {report['threads']} threads; "
         f"{report['weights']}; load at the start {report['load']}.",
         "",
         "From a decoded frame in host memory to masks in host memory (the others had prepared all frames "

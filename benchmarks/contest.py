@@ -68,6 +68,17 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, help="official .pt file; default: fixed random weights")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--dtypes",
+        nargs="+",
+        default=["float32"],
+        choices=["float32", "bfloat16", "float16"],
+        help="compute dtypes, each of them a contestant (for automatic masks: of maskwright); the last "
+        "implementation with the first dtype is the reference",
+    )
+    parser.add_argument(
+        "--runtimes", nargs="*", default=[], help="of maskwright, in the last of the dtypes: openvino, onnx"
+    )
     parser.add_argument("--reference-python", default=os.environ.get("MASKWRIGHT_REFERENCE_PYTHON"))
     parser.add_argument(
         "--reference-shim",
@@ -100,14 +111,26 @@ def save_random_weights(config_file: str, path: Path) -> None:
 
 
 def start_workers(options: argparse.Namespace, script: str, *arguments: str) -> dict[str, Worker]:
-    """Ours first; the reference for parity is the last of the rest."""
+    """Ours first; the reference for parity is the last of the rest, in the first of the dtypes."""
     shared = [*arguments, "--device", options.device, "--threads", str(options.threads)]
-    workers = {"maskwright": Worker(sys.executable, script, "maskwright", *shared)}
-    if importlib.util.find_spec("transformers"):
-        workers["transformers"] = Worker(sys.executable, script, "transformers", *shared)
-    if options.reference_python:
-        before = shim_arguments(options)
-        workers["official"] = Worker(options.reference_python, script, "official", *shared, *before)
+    first, *others = options.dtypes
+    workers = {}
+
+    def add(python: str, who: str, dtype: str, *more: str) -> None:
+        name = who if dtype == first else f"{who}, {dtype}"
+        workers[name] = Worker(python, script, who, *shared, "--dtype", dtype, *more)
+
+    for dtype in options.dtypes:
+        add(sys.executable, "maskwright", dtype)
+    for runtime in options.runtimes:
+        more = ["--dtype", options.dtypes[-1], "--runtime", runtime]
+        workers[f"maskwright, {runtime}"] = Worker(sys.executable, script, "maskwright", *shared, *more)
+    for dtype in (*others, first):
+        if importlib.util.find_spec("transformers"):
+            add(sys.executable, "transformers", dtype)
+    for dtype in (*others, first):
+        if options.reference_python:
+            add(options.reference_python, "official", dtype, *shim_arguments(options))
     return workers
 
 

@@ -44,9 +44,9 @@ class Maskwright:
     def __init__(self, options: argparse.Namespace) -> None:
         import maskwright
 
-        self.version = f"maskwright {maskwright.__version__}"
+        self.version = f"maskwright {maskwright.__version__}{how(options)}"
         self.points = maskwright.Points
-        self.model = maskwright.load(options.weights, device=options.device, dtype="float32")
+        self.model = maskwright.load(options.weights, device=options.device, **ours(options))
 
     def embed(self, picture: np.ndarray) -> None:
         self.embedding = self.model.embed(picture)
@@ -63,7 +63,7 @@ class Official:
         from sam2.build_sam import build_sam2
         from sam2.sam2_image_predictor import SAM2ImagePredictor
 
-        self.version = f"sam2 {version('sam2')}"
+        self.version = f"sam2 {version('sam2')}{how(options)}"
         model = build_sam2(options.config_file, options.weights, device=options.device)
         self.predictor = SAM2ImagePredictor(model)
 
@@ -84,7 +84,7 @@ class Transformers:
         from maskwright.weights.keymaps import from_ours, is_memory
         from maskwright.weights.load import load_checkpoint
 
-        self.version = f"transformers {transformers.__version__}"
+        self.version = f"transformers {transformers.__version__}{how(options)}"
         checkpoint = load_checkpoint(options.weights)
         state = {name: value for name, value in checkpoint.state.items() if not is_memory(name)}
         model = transformers.Sam2Model(transformers_config(transformers, checkpoint.config))
@@ -112,9 +112,11 @@ class Transformers:
             input_labels=torch.ones(1, 1, 1, dtype=torch.int, device=self.device),
             multimask_output=True,
         )
-        full = F.interpolate(out.pred_masks[0], self.size, mode="bilinear", align_corners=False)
-        logits = out.pred_masks[0, 0].clamp(-32, 32)
-        return Answer((full[0] > 0).cpu().numpy(), logits.cpu().numpy(), out.iou_scores[0, 0].cpu().numpy())
+        full = F.interpolate(out.pred_masks[0].float(), self.size, mode="bilinear", align_corners=False)
+        logits = out.pred_masks[0, 0].float().clamp(-32, 32)
+        return Answer(
+            (full[0] > 0).cpu().numpy(), logits.cpu().numpy(), out.iou_scores[0, 0].float().cpu().numpy()
+        )
 
 
 def transformers_config(transformers: Any, config: Any) -> Any:
@@ -143,6 +145,24 @@ IMPLEMENTATIONS: dict[str, Callable[[argparse.Namespace], Contestant]] = {
     "official": Official,
     "transformers": Transformers,
 }
+
+
+def how(options: argparse.Namespace) -> str:
+    """What the version does not say: dtype and runtime, where they are not the plain ones."""
+    plain = options.dtype == "float32"
+    return "".join(f", {part}" for part in (options.runtime, None if plain else options.dtype) if part)
+
+
+def ours(options: argparse.Namespace) -> dict[str, str]:
+    """Arguments of ``maskwright.load``."""
+    return {"dtype": options.dtype} | ({"runtime": options.runtime} if options.runtime else {})
+
+
+def precision(options: argparse.Namespace) -> contextlib.AbstractContextManager[object]:
+    """Autocast for the others, as they document it; maskwright knows its dtype."""
+    if options.implementation == "maskwright" or options.dtype == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(options.device.partition(":")[0], getattr(torch, options.dtype))
 
 
 def run_before(path: str) -> None:
@@ -190,6 +210,8 @@ def main() -> None:
     parser.add_argument("--config-file", required=True)
     parser.add_argument("--picture", required=True)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--runtime", help="of maskwright")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--run-before")
     options = parser.parse_args()
@@ -198,7 +220,8 @@ def main() -> None:
     with contextlib.redirect_stdout(sys.stderr):  # what the implementation prints is no reply
         if options.run_before:
             run_before(options.run_before)
-        serve(IMPLEMENTATIONS[options.implementation](options), options, replies)
+        with precision(options):
+            serve(IMPLEMENTATIONS[options.implementation](options), options, replies)
 
 
 if __name__ == "__main__":

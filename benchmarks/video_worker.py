@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
-from image_worker import run_before, timed, transformers_config
+from image_worker import how, ours, precision, run_before, timed, transformers_config
 from PIL import Image
 
 
@@ -40,9 +40,9 @@ class Maskwright:
     def __init__(self, options: argparse.Namespace) -> None:
         import maskwright
 
-        self.version = f"maskwright {maskwright.__version__}"
+        self.version = f"maskwright {maskwright.__version__}{how(options)}"
         self.model = maskwright.load(
-            options.weights, device=options.device, dtype="float32", image_size=options.size
+            options.weights, device=options.device, image_size=options.size, **ours(options)
         )
 
     def begin(self, frames: Path, boxes: list[list[float]]) -> np.ndarray:
@@ -65,7 +65,7 @@ class Official:
 
         from sam2.build_sam import build_sam2_video_predictor
 
-        self.version = f"sam2 {version('sam2')}"
+        self.version = f"sam2 {version('sam2')}{how(options)}"
         self.predictor = build_sam2_video_predictor(
             options.config_file,
             options.weights,
@@ -96,7 +96,7 @@ class Transformers:
         from maskwright.weights.keymaps import from_ours
         from maskwright.weights.load import load_checkpoint
 
-        self.version = f"transformers {transformers.__version__}"
+        self.version = f"transformers {transformers.__version__}{how(options)}"
         checkpoint = load_checkpoint(options.weights)
         self.config, self.device = checkpoint.config.at(options.size), options.device
         vision = transformers_config(transformers, self.config).vision_config.to_dict()
@@ -196,6 +196,8 @@ def main() -> None:
     parser.add_argument("--config-file", required=True)
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--runtime", help="of maskwright")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--run-before")
     options = parser.parse_args()
@@ -204,7 +206,8 @@ def main() -> None:
     with contextlib.redirect_stdout(sys.stderr):  # what the implementation prints is no reply
         if options.run_before:
             run_before(options.run_before)
-        serve(IMPLEMENTATIONS[options.implementation](options), options, replies)
+        with precision(options):
+            serve(IMPLEMENTATIONS[options.implementation](options), options, replies)
 
 
 if __name__ == "__main__":
