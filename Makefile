@@ -15,7 +15,7 @@ RUN := $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV)/bin,$(BIN))
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench bench-quick clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -34,7 +34,10 @@ check: ## the same checks in the active environment
 	$(RUN)/python -m pytest $(ARGS)
 
 bench: $(VENV)/.installed-test ## measure: start-up of the command line, latency beside other implementations
-	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out benchmarks/bench_quick.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+bench-quick: ## has anything become slower? ratios beside the stored ones, in a minute or two (ARGS=--update stores new ones)
+	$(RUN)/python benchmarks/bench_quick.py $(ARGS)
 
 clean: ## remove environments, caches and the demo's pictures
 	rm -rf $(VENV) demo-output dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -16,6 +16,7 @@ from maskwright import errors
 PUBLIC = [
     "AutomaskOptions",
     "Box",
+    "Budget",
     "CheckpointError",
     "ConfidentPolicy",
     "Discover",

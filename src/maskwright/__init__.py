@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from maskwright.automask.found import FoundMasks, Sieve
     from maskwright.automask.options import AutomaskOptions
     from maskwright.automask.search import Search, SearchStep
+    from maskwright.budget.options import Budget
     from maskwright.config import ModelConfig
     from maskwright.discover.options import Discover
     from maskwright.errors import (
@@ -53,6 +54,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AutomaskOptions",
     "Box",
+    "Budget",
     "CheckpointError",
     "ConfidentPolicy",
     "Discover",
@@ -100,6 +102,7 @@ _HOMES = {
     "automask.found": ("FoundMasks", "Sieve"),
     "automask.options": ("AutomaskOptions",),
     "automask.search": ("Search", "SearchStep"),
+    "budget.options": ("Budget",),
     "config": ("ModelConfig",),
     "discover.options": ("Discover",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),

@@ -14,6 +14,10 @@ from maskwright.automask import places
 from maskwright.automask.found import FoundMasks
 from maskwright.automask.options import AutomaskOptions
 from maskwright.automask.search import Search, SearchStep, whole_result
+from maskwright.budget.candidates import Known
+from maskwright.budget.choice import BudgetChoice
+from maskwright.budget.options import Budget
+from maskwright.budget.search import find, models_here
 from maskwright.config import ModelConfig
 from maskwright.discover.options import Discover
 from maskwright.discover.scout import Scout
@@ -25,6 +29,7 @@ from maskwright.masks import Masks
 from maskwright.runtime.eager import Eager, place
 from maskwright.runtime.protocol import Runtime
 from maskwright.runtime.select import choose
+from maskwright.runtime.threads import warn_if_too_many
 from maskwright.segmenter import Embedding, embed
 from maskwright.tiles.image import TiledImage
 from maskwright.tiles.options import TileOptions
@@ -41,30 +46,40 @@ DEFAULT_MODEL = "nano"
 
 
 def load(
-    name: str | os.PathLike[str] = DEFAULT_MODEL,
+    name: str | os.PathLike[str] | None = None,
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     image_size: int | None = None,
+    target_fps: float | Budget | None = None,
 ) -> MaskModel:
     """Load a model; what it runs on is settled here, once.
 
     Args:
         name: A catalogue name (``"nano"``, ``"sam2.1-tiny"``, ...; see :func:`models`), fetched on first use,
             or the path of a model file: an official ``.pt``, a transformers checkpoint or one of ours.
+            None is :data:`DEFAULT_MODEL`, or with ``target_fps`` any named model that is on this machine.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; the best one here by default.
         dtype: Compute dtype: ``"float32"`` (the default, exact), ``"bfloat16"``, ``"float16"``, or ``"fast"``
             for what suits the device, at a small cost in accuracy (see ``runtime.select``).
         image_size: Side of the network's input in pixels, a multiple of 32, for pictures and videos; by
             default the model's own (nano has two, see ``ModelConfig``). Smaller is faster and coarser.
+        target_fps: Take the most accurate setting that makes so many frames of a video a second here: of the
+            model, if it is named, the input size and the dtype vary, unless they are given. A few seconds of
+            measuring the first time; ``MaskModel.choice`` says what was chosen and what it costs. A
+            :class:`Budget` has more to choose: photographs instead of frames, how many objects, of what size.
 
     Raises:
         UnknownModelError: neither a known name nor a file.
         WeightsError: the file cannot be fetched or read.
-        InputError: an impossible device, dtype or input size.
+        InputError: an impossible device, dtype, input size or target.
     """
+    if target_fps is not None:
+        return _fast_enough(Budget.of(target_fps), name, device, dtype, image_size)
     choice = choose(device, dtype)
-    checkpoint = load_checkpoint(_file_of(name))
+    if choice.device.type == "cpu":
+        warn_if_too_many(torch.get_num_threads())
+    checkpoint = load_checkpoint(_file_of(DEFAULT_MODEL if name is None else name))
     config = checkpoint.config if image_size is None else checkpoint.config.at(image_size)
 
     def runtime(shape: ModelConfig) -> Runtime:
@@ -95,6 +110,8 @@ class MaskModel:
         self.runtime = runtime
         """What executes the verbs."""
         self._make_video_runtime = make_video_runtime
+        self.choice: BudgetChoice | None = None
+        """What ``target_fps`` has chosen and why, where it was given."""
         self.image_only = image_only
         """True for weights whose memory half is untrained: good for pictures, not for video."""
 
@@ -405,6 +422,24 @@ def _objects(entry: PromptLike | Sequence[PromptLike]) -> list[Prompt]:
     if isinstance(entry, (Points, Box, MaskPrompt, Prompt)):
         return [Prompt.of(entry)]
     return [Prompt.of(one) for one in entry]
+
+
+def _fast_enough(
+    budget: Budget,
+    name: str | os.PathLike[str] | None,
+    device: str | torch.device | None,
+    dtype: str | torch.dtype | None,
+    image_size: int | None,
+) -> MaskModel:
+    """What keeps up with a budget; see ``maskwright.budget``."""
+    if name is None:
+        models = models_here()
+    else:
+        file = _file_of(name)
+        models = [Known(file, load_checkpoint(file).config)]
+    model, choice = find(budget, models, load, device=device, dtype=dtype, side=image_size)
+    model.choice = choice
+    return model
 
 
 def _file_of(name: str | os.PathLike[str]) -> Path:

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from maskwright import __version__, models
+from maskwright.runtime.processor import processor_name
+from maskwright.runtime.threads import Allowance
 
 if TYPE_CHECKING:
     from tests.apps.conftest import Run
@@ -168,18 +170,41 @@ def test_models_notice_a_file_that_was_put_in_place(run: Run) -> None:
     assert (row["path"], row["bytes"]) == (str(destination), 5)
 
 
+@pytest.fixture
+def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a limit of processors, whatever the tests run in."""
+    monkeypatch.setattr("maskwright.runtime.threads.allowance", lambda: Allowance(1024, None))
+
+
+@pytest.mark.usefixtures("unlimited")
 def test_doctor_reports(run: Run, nano_file: Path, tmp_path: Path) -> None:
     outcome = run("doctor", "--json")
     findings = {row["subject"]: row for row in json.loads(outcome.out)}
     assert outcome.code == 0
     assert "torch 2." in findings["packages"]["detail"]
     assert findings["nano"]["detail"] == str(nano_file)
-    assert findings["dtype"]["detail"].split(";")[0] in ("float32", "bfloat16", "float16")
+    assert findings["dtype"]["detail"].startswith("float32, exact; with --dtype fast it is ")
+    assert findings["extras"]["detail"].startswith("video: ")
+    assert findings["processor"]["detail"].split(": ")[0] == processor_name()
+    assert "1024 processors" in findings["threads"]["detail"]
     assert str(tmp_path / "cache") in findings["cache"]["detail"]
     assert not (tmp_path / "cache").exists()
     assert list(tmp_path.iterdir()) == []
 
 
+def test_doctor_notices_threads_that_cannot_all_run(
+    run: Run, nano_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maskwright.runtime.threads.allowance", lambda: Allowance(64, 2.0))
+    monkeypatch.setattr("torch.get_num_threads", lambda: 32)
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    outcome = run("doctor", "--json")
+    findings = {row["subject"]: row for row in json.loads(outcome.out)}
+    assert outcome.code == 1
+    assert "set OMP_NUM_THREADS=2" in findings["threads"]["detail"]
+
+
+@pytest.mark.usefixtures("unlimited")
 def test_doctor_notices_an_unusable_cache(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("MASKWRIGHT_CACHE", str(tmp_path / "file"))

@@ -76,10 +76,31 @@ def test_apple_gpus_stay_exact(no_accelerator: None, monkeypatch: pytest.MonkeyP
     assert choose("mps:0").device == torch.device("mps")
 
 
+@pytest.mark.parametrize(
+    ("has", "dtype", "why"),
+    [
+        ({"avx2", "avx512f", "avx512_bf16"}, torch.bfloat16, "AVX512-BF16"),
+        ({"avx512f", "avx512_bf16", "amx_tile", "amx_bf16"}, torch.bfloat16, "AMX"),
+        ({"avx2", "avx512f", "avx512_vnni"}, torch.float32, "no instructions for half precision"),
+        ({"asimd", "bf16"}, torch.float32, "Arm"),
+        (set(), torch.float32, "no instructions"),
+    ],
+)
+def test_processors_by_their_instructions(
+    no_accelerator: None, monkeypatch: pytest.MonkeyPatch, has: set[str], dtype: torch.dtype, why: str
+) -> None:
+    monkeypatch.setattr(select, "instruction_sets", lambda: frozenset(has))
+    assert choose().dtype is torch.float32
+    assert choose(dtype="fast").dtype is dtype
+    assert why in choose(dtype="fast").reason
+    assert select.row_of(torch.device("cpu")).fast is dtype
+
+
 def test_every_kind_of_device_ends_in_a_row_without_conditions() -> None:
     last = {row.device: row for row in select.TABLE}
     assert set(last) == {"cuda", "mps", "cpu"}
     assert all(row.capability == (0, 0) and row.fast is torch.float32 for row in last.values())
+    assert all(row.needs == "" for row in last.values())
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "bfloat16", "torch.bfloat16", torch.bfloat16, "BFLOAT16"])

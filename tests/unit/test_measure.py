@@ -159,6 +159,10 @@ class TestRounds:
     def test_frames_count_earlier_where_time_is_short(self) -> None:
         assert all(frames(0.0, lambda: False, self.LIMITS, LENGTH))
 
+    def test_frames_count_at_once_where_memories_were_filled(self) -> None:
+        found = list(frames(None, lambda: False, self.LIMITS, LENGTH, 2))
+        assert found == [False] + [True] * 4
+
     def test_no_more_frames_than_there_are(self) -> None:
         assert len(list(frames(None, lambda: False, self.LIMITS, 10))) == 9
 
@@ -341,6 +345,13 @@ class TestChart:
         assert draw(report()).size[0] > 0
 
 
+def test_a_busy_machine_is_noted() -> None:
+    busy = report(figure())
+    busy.about["load"] = [1.7, 1.0, 1.0]
+    assert any("load 1.7, 2 cores" in line for line in notes(busy))
+    assert not any("busy" in line for line in notes(report(figure())))
+
+
 class TestMeasure:
     @pytest.fixture(autouse=True)
     def fake(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,6 +378,7 @@ class TestMeasure:
             ("frame", 2),
         ]
         assert found.figures[4].task == "automask"
+        assert not any(one.notes for one in found.figures)
         assert seen == [2, 3, 4, 5, 5]
         assert found.finished
         for one in found.figures:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from maskwright.measure import others
-from maskwright.measure.first import fresh_seconds
+from maskwright.measure.first import apart, fresh_seconds
 from maskwright.measure.others import Other, interpreters
 from maskwright.measure.plan import Plan
 from maskwright.measure.run import measure
@@ -108,6 +110,23 @@ def test_where_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
         "transformers": sys.executable,
         "official": "other/python",
     }
+    monkeypatch.setattr(others, "_has", lambda python, package: package == "transformers")
+    assert set(interpreters(Path("other/python")).values()) == {"other/python"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX")
+def test_a_process_is_out_of_reach_of_ctrl_c_and_no_quicker_for_it() -> None:
+    asked = [sys.executable, "-c", "import os; print(os.getpgrp() == os.getpid(), os.getsid(0))"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=True, **apart()).stdout.split()
+    assert said[0] == "True"
+    if sys.version_info >= (3, 11):
+        assert int(said[1]) == os.getsid(0)
+
+
+def test_an_environment_is_asked_what_it_has() -> None:
+    assert others._has(Path(sys.executable), "torch")
+    assert not others._has(Path(sys.executable), "no_such_package")
+    assert not others._has(Path("no/such/python"), "torch")
 
 
 def test_the_first_mask_of_a_fresh_process(photo: Path, nano_file: Path) -> None:

@@ -23,9 +23,10 @@ from maskwright.cli.evaluate import commands as evaluation
 from maskwright.cli.export.options import with_exports
 from maskwright.cli.export.request import NO_EXPORTS, Exports
 from maskwright.cli.huge.options import Channels, Halo, Tiles, TileSize, ValueRange
-from maskwright.cli.options import Device, Dtype, ImageSize, Model
+from maskwright.cli.options import Device, Dtype, FreeModel, ImageSize, TargetFps
 from maskwright.cli.track import discovery
 from maskwright.errors import MaskwrightError
+from maskwright.runtime.threads import settle_threads
 
 INTERRUPTED = 130
 WRONG_INPUT = 2
@@ -50,6 +51,7 @@ class _Stopped(Exception):
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the app and turn errors into exit codes; see :func:`maskwright.cli.main`."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    settle_threads()
     try:
         code = app(args=arguments, prog_name="maskwright", standalone_mode=False)
     except MaskwrightError as error:
@@ -137,10 +139,11 @@ def segment(
             "--box", "-b", metavar="[ID:]X0,Y0,X1,Y1", help="A rectangle around one object. Repeatable."
         ),
     ] = None,
-    model: Model = "nano",
+    model: FreeModel = None,
     device: Device = None,
     dtype: Dtype = None,
     image_size: ImageSize = None,
+    target_fps: TargetFps = None,
     multimask: Annotated[
         bool, typer.Option("--multimask", help="Keep all three candidates per object.")
     ] = False,
@@ -198,8 +201,10 @@ def segment(
     from maskwright.cli.huge.asked import segment_in_huge
     from maskwright.cli.huge.everything import find_in_huge
     from maskwright.cli.huge.request import Tiling, check_tiling
+    from maskwright.cli.pace import DEFAULT, check_photo
     from maskwright.cli.segment import Request, segment_photo
 
+    check_photo(target_fps, others=["--auto"] * auto + ["--tiles"] * tiles)
     tiling = Tiling(tile_size=tile_size, halo=halo, channels=channels, value_range=value_range)
     whole_only = ["--multimask"] * multimask + ["--refine"] * refine
     check_tiling(tiles=tiles, tiling=tiling, others=whole_only)
@@ -222,7 +227,7 @@ def segment(
             source=photo,
             settings=settings,
             clean=clean,
-            model=model,
+            model=model or DEFAULT,
             device=device,
             dtype=dtype,
             image_size=image_size,
@@ -238,7 +243,7 @@ def segment(
         photo=photo,
         points=point or [],
         boxes=box or [],
-        model=model,
+        model=model or (DEFAULT if target_fps is None else None),
         device=device,
         dtype=dtype,
         image_size=image_size,
@@ -248,6 +253,7 @@ def segment(
         out=out,
         as_json=as_json,
         exports=exports,
+        target_fps=target_fps,
     )
     if tiles:
         segment_in_huge(request, tiling)
@@ -316,10 +322,11 @@ def track(
         typer.Option(metavar="FRAME", help="Frame to end before.", show_default="the end of the video"),
     ] = None,
     stride: Annotated[int, typer.Option(metavar="N", help="Track every N-th frame only.")] = 1,
-    model: Model = "nano",
+    model: FreeModel = None,
     device: Device = None,
     dtype: Dtype = None,
     image_size: ImageSize = None,
+    target_fps: TargetFps = None,
     corrupt: Annotated[
         str, typer.Option(metavar="skip|stop", help="Leave damaged frames out with a warning, or stop there.")
     ] = "skip",
@@ -373,6 +380,7 @@ def track(
             device=device,
             dtype=dtype,
             image_size=image_size,
+            target_fps=target_fps,
             corrupt=corrupt,
             no_overlap=no_overlap,
             fill=fill,

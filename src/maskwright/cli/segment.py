@@ -5,19 +5,20 @@ Cheap checks come first: prompts, output folder and picture are judged before a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskwright.cli.export.request import Exports
 from maskwright.cli.export.write import show_exports, write_exports
+from maskwright.cli.pace import Wanted
 from maskwright.cli.progress import Watch
 from maskwright.cli.staging import RESULTS, results_folder, staged, write_results
 
 if TYPE_CHECKING:
     from maskwright.facade import MaskModel
     from maskwright.masks import Masks
-    from maskwright.types import Prompt
+    from maskwright.types import Prompt, Size
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Request:
     photo: Path
     points: list[str]
     boxes: list[str]
-    model: str
+    model: str | None
+    """None with ``target_fps`` and no name."""
     device: str | None
     dtype: str | None
     image_size: int | None
@@ -37,17 +39,17 @@ class Request:
     out: Path | None
     as_json: bool
     exports: Exports
+    target_fps: float | None = None
 
     @property
     def folder(self) -> Path:
         """Where the results go: ``-o``, else ``PHOTO-masks`` in the working directory."""
         return self.out if self.out is not None else Path(f"{self.photo.stem}-masks")
 
-    def load(self) -> MaskModel:
-        """The model."""
-        from maskwright.facade import load
-
-        return load(self.model, device=self.device, dtype=self.dtype, image_size=self.image_size)
+    def load(self, size: Size | None = None) -> MaskModel:
+        """The model, for a picture of this height and width."""
+        wanted = Wanted(self.model, self.device, self.dtype, self.image_size, self.target_fps)
+        return wanted.load(Watch().say, task="photo", size=size)
 
 
 def segment_photo(request: Request) -> None:
@@ -74,23 +76,21 @@ def segment_photo(request: Request) -> None:
         prompt.check_inside((picture.shape[0], picture.shape[1]))
     with results_folder(request.folder) as folder:
         request.exports.check(own=[folder, folder / RESULTS], read=request.photo)
-        masks = _segment(request, picture, list(prompts.values()))
-        report = _write(folder, request, masks, prompts)
+        with Watch().warnings():
+            model = request.load((picture.shape[0], picture.shape[1]))
+        masks = _segment(model, request, picture, list(prompts.values()))
+        report = _write(folder, replace(request, model=request.model or model.name), masks, prompts)
         report |= write_exports(request.exports, folder / RESULTS, Watch(), source=request.photo)
     show(report, folder, as_json=request.as_json)
 
 
-def _segment(request: Request, picture: Any, prompts: list[Prompt]) -> Masks:
-    return (
-        request.load()
-        .embed(picture)
-        .segment(
-            *prompts,
-            candidates=request.multimask,
-            refine=request.refine,
-            max_hole_area=request.clean,
-            max_speck_area=request.clean,
-        )
+def _segment(model: MaskModel, request: Request, picture: Any, prompts: list[Prompt]) -> Masks:
+    return model.embed(picture).segment(
+        *prompts,
+        candidates=request.multimask,
+        refine=request.refine,
+        max_hole_area=request.clean,
+        max_speck_area=request.clean,
     )
 
 

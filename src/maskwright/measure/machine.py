@@ -10,6 +10,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from maskwright.runtime.processor import processor_name
+
 PACKAGES = ("torch", "numpy", "pillow", "transformers", "sam2", "av")
 
 
@@ -23,7 +25,7 @@ def stamp() -> dict[str, Any]:
         "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "maskwright": __version__,
         "commit": commit(Path(__file__).parent),
-        "processor": processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
@@ -39,14 +41,6 @@ def installed(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def processor() -> str:
-    """What the processor calls itself."""
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text().splitlines() if listing.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"
 
 
 def commit(folder: Path) -> str | None:

@@ -18,6 +18,7 @@ import numpy as np
 from maskwright.automask.options import AutomaskOptions
 from maskwright.config import HieraConfig, ModelConfig
 from maskwright.io.images import read_image
+from maskwright.measure.first import apart
 from maskwright.measure.scene import Scene
 from maskwright.measure.shots import Answer, Click, Corners, Failure, Shot
 from maskwright.weights.keymaps import from_ours, is_memory
@@ -50,7 +51,7 @@ class Other:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            start_new_session=True,  # Ctrl-C is ours to handle
+            **apart(),
         )
         self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -66,7 +67,9 @@ class Other:
     def prompt(self, click: Click) -> Shot:
         return self._seen(do="prompt", at=click)
 
-    def begin(self, boxes: Sequence[Corners]) -> Shot:
+    def begin(self, boxes: Sequence[Corners], *, full: bool = False) -> Shot:
+        if full:
+            raise Failure("its memories fill as it follows")
         return self._seen(do="begin", boxes=boxes)
 
     def next(self) -> Shot:
@@ -140,14 +143,29 @@ class Other:
 
 
 def interpreters(against: Path | None) -> dict[str, str]:
-    """By implementation, what can be tried: the environment that was named, else this one if it is here."""
+    """By implementation, what can be tried: the environment that was named if it is there, else this one.
+
+    Where it is in neither, the named one is tried, and says what it lacks.
+    """
     found = {}
     for name, package in NAMES.items():
-        if importlib.util.find_spec(package) is not None:
+        if against is not None and _has(against, package):
+            found[name] = str(against)
+        elif importlib.util.find_spec(package) is not None:
             found[name] = sys.executable
         elif against is not None:
             found[name] = str(against)
     return found
+
+
+def _has(python: Path, package: str) -> bool:
+    question = f"import importlib.util as u, sys; sys.exit(u.find_spec({package!r}) is None)"
+    try:
+        return not subprocess.run(
+            [str(python), "-c", question], capture_output=True, timeout=LIMIT, check=False
+        ).returncode
+    except OSError:
+        return False
 
 
 def jobs_for(

@@ -73,7 +73,7 @@ class Ours:
         wrote = _seconds(lambda: masks.save(self._folder))
         return _with_files(shot, write=wrote, answer=Answer(masks.bitmaps[0], masks.logits[0]))
 
-    def begin(self, boxes: Sequence[Corners]) -> Shot:
+    def begin(self, boxes: Sequence[Corners], *, full: bool = False) -> Shot:
         self._film.close()
         path = self._folder / f"track-{next(self._number)}.jsonl"
         session = self._film.enter_context(self.model.session(self._tasks.track))
@@ -81,7 +81,10 @@ class Ours:
         frames = self._scene.frames()
         self._film.callback(frames.close)
         self._session, self._log, self._frames = session, log, _renumbered(frames)
-        return self._followed(lambda frame: self._prompted(frame, boxes))
+        shot = self._followed(lambda frame: self._prompted(frame, boxes))
+        if full:
+            session.fill_memory()
+        return shot
 
     def next(self) -> Shot:
         return self._followed(self._session.push)

@@ -122,15 +122,20 @@ class Pieces:
         comparisons = self._comparisons()
         self._restart_peaks()
         began, first = time.monotonic(), 0
-        self._compare(comparisons, self._everybody(lambda one: one.begin(self._scene.boxes(number))))
+        alone = all(one.ours for one in self._contestants.values())
+        at_once = seconds is not None and alone  # there may be no time to follow so many frames
+        begin = methodcaller("begin", self._scene.boxes(number), full=at_once)
+        self._compare(comparisons, self._everybody(begin))
         left = None if seconds is None else max(0.0, seconds - (time.monotonic() - began))
-        for index, counts in enumerate(frames(left, self._stopping, LIMITS["video"], LENGTH), start=1):
+        full = 2 if at_once else FULL
+        following = frames(left, self._stopping, LIMITS["video"], LENGTH, full)
+        for index, counts in enumerate(following, start=1):
             shots = self._everybody(lambda one: one.next())
             self._compare(comparisons, shots)
             if counts:
                 first = first or index
                 self._collect(samples, shots)
-        note = f"counted from frame {first}, before memories are full" if first < FULL else ""
+        note = f"counted from frame {first}, before memories are full" if first < FULL and not at_once else ""
         self._conclude("frame", number, samples, comparisons, peaks=self._peaks(), note=note)
 
     def _automask(self, seconds: float | None) -> None:

@@ -53,19 +53,20 @@ def rounds(seconds: float | None, stopping: Callable[[], bool], limits: Limits) 
 
 
 def frames(
-    seconds: float | None, stopping: Callable[[], bool], limits: Limits, longest: int
+    seconds: float | None, stopping: Callable[[], bool], limits: Limits, longest: int, full: int = FULL
 ) -> Iterator[bool]:
-    """For each frame after the first, whether it counts: from :data:`FULL` on, or when half the time is over.
+    """For each frame after the first, whether it counts: from ``full`` on, or when half the time is over.
 
     Args:
         seconds: This and the next are those of :func:`rounds`.
         stopping: See there.
         limits: How many.
         longest: Frames that there are, the first included.
+        full: Number of the frame that finds full memories.
     """
 
     def counts(number: int, spent: float) -> bool:
-        return number >= FULL - 1 or (seconds is not None and spent > seconds / 2)
+        return number >= full - 1 or (seconds is not None and spent > seconds / 2)
 
     for number, one in enumerate(_rounds(seconds, stopping, limits, counts)):
         if number >= longest - 1:

@@ -50,8 +50,13 @@ class Contestant(Protocol):
         """Three candidate masks for a click in the picture that was embedded last."""
         ...
 
-    def begin(self, boxes: Sequence[Corners]) -> Shot:
-        """Open the film and prompt its first frame, an object for each box."""
+    def begin(self, boxes: Sequence[Corners], *, full: bool = False) -> Shot:
+        """Open the film and prompt its first frame, an object for each box.
+
+        Args:
+            boxes: Of the objects.
+            full: Fill the memories with copies of what is remembered of that frame. Only asked of ours.
+        """
         ...
 
     def next(self) -> Shot:

@@ -20,6 +20,9 @@ CLAIMED = (
     "as published last (SAM 2.1, everything compiled). Here: one object, on the machine named above."
 )
 
+BUSY = 0.6
+"""Load per core from which times are doubtful."""
+
 
 class Table(NamedTuple):
     """One table."""
@@ -68,6 +71,12 @@ def notes(report: Report) -> list[str]:
         for label in random
     ]
     lines += [f"{one.model}, {one.title}: {note}" for one in report.figures for note in one.notes if one.ours]
+    load, cores = report.about["load"], report.about["cores"]
+    if load and cores and load[0] > BUSY * cores:
+        lines.append(
+            f"Other programs kept the machine busy when this began (load {load[0]:.1f}, {cores} cores): "
+            "these times are longer than they would be otherwise."
+        )
     if not report.finished:
         lines.append("The run was ended early; this is what was measured until then.")
     return list(dict.fromkeys(lines + report.notes))

@@ -2,7 +2,8 @@
 
 Weights stay float32; the compute dtype is what matrix products and convolutions run in. The default is
 float32 on every device, which is exact. ``dtype="fast"`` takes the dtype of the table; it is not the default,
-because its masks differ: those of single clicks, in bfloat16, by several per cent of their pixels.
+because its masks differ: those of single clicks, in bfloat16, by several per cent of their pixels. It suits
+the official models; which dtype is quicker for a model at hand, ``load(..., target_fps=...)`` measures.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from maskwright.errors import InputError
+from maskwright.runtime.processor import instruction_sets
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Hardware:
     """Lowest CUDA compute capability that the row is for; (0, 0) where there is none."""
     fast: torch.dtype
     why: str
+    needs: str = ""
+    """Instruction set of the processor that the row is for, as ``runtime.processor`` names it."""
 
 
 TABLE: tuple[Hardware, ...] = (
@@ -31,7 +35,10 @@ TABLE: tuple[Hardware, ...] = (
     Hardware("cuda", (7, 0), torch.float16, "float16 tensor cores; bfloat16 would be emulated here"),
     Hardware("cuda", (0, 0), torch.float32, "without tensor cores half precision is not faster"),
     Hardware("mps", (0, 0), torch.float32, "half precision is not verified here"),
-    Hardware("cpu", (0, 0), torch.float32, "half precision is not faster on every processor"),
+    Hardware("cpu", (0, 0), torch.bfloat16, "AMX multiplies tiles of bfloat16", "amx_bf16"),
+    Hardware("cpu", (0, 0), torch.bfloat16, "AVX512-BF16: two products for one of float32", "avx512_bf16"),
+    Hardware("cpu", (0, 0), torch.float32, "bfloat16 of Arm processors is not verified here", "bf16"),
+    Hardware("cpu", (0, 0), torch.float32, "no instructions for half precision, which would be emulated"),
 )
 """The first row that fits wins."""
 
@@ -73,7 +80,7 @@ def choose(device: str | torch.device | None = None, dtype: str | torch.dtype | 
     """
     place = _best_device() if device is None else _checked_device(device)
     how = "asked for" if device is not None else "the best device here"
-    row = _row(place)
+    row = row_of(place)
     name = str(row.fast).removeprefix("torch.")
     if dtype is None:
         other = "" if row.fast is torch.float32 else f" ('fast' is {name}: {row.why})"
@@ -92,6 +99,15 @@ def available_devices() -> list[torch.device]:
     if torch.backends.mps.is_available():
         found.append(torch.device("mps"))
     return [*found, torch.device("cpu")]
+
+
+def row_of(place: torch.device) -> Hardware:
+    """The row of the table that a device of this machine falls into."""
+    capability = torch.cuda.get_device_capability(place) if place.type == "cuda" else (0, 0)
+    has = instruction_sets() | {""} if place.type == "cpu" else {""}
+    return next(
+        row for row in TABLE if row.device == place.type and row.capability <= capability and row.needs in has
+    )
 
 
 def _best_device() -> torch.device:
@@ -124,11 +140,6 @@ def _reject_emulated(place: torch.device, wanted: torch.dtype) -> None:
     if place.type == "cuda" and wanted is torch.bfloat16 and torch.cuda.get_device_capability(place) < (8, 0):
         name = torch.cuda.get_device_name(place)
         raise InputError(f"{name} has no bfloat16; use dtype='float16' or 'float32'")
-
-
-def _row(place: torch.device) -> Hardware:
-    capability = torch.cuda.get_device_capability(place) if place.type == "cuda" else (0, 0)
-    return next(row for row in TABLE if row.device == place.type and row.capability <= capability)
 
 
 def _listing() -> str:

@@ -291,6 +291,15 @@ class Session(Closing):
         self._next_tick = -1
         self._tracks.turn_back()
 
+    def fill_memory(self) -> None:
+        """For measuring, after the first frame: let the memory be as full as it gets after many frames.
+
+        It then holds copies of what was remembered of the first frame, and takes as long as any other.
+        """
+        self._leave_current()
+        self._before.clear()
+        self._next_tick = self._tracks.fill_memory()
+
     def _ask(
         self, number: ObjectId, prompt: ask.VideoPrompt, visited: Visited, *, anchor: bool = True
     ) -> None:

@@ -66,6 +66,23 @@ class Tracks:
                 )
         self.opening = None
 
+    def fill_memory(self) -> int:
+        """Copies of the first frame's memory in all places that are looked at; the tick that comes next."""
+        config = self._runtime.config
+        now = config.num_pointers
+        for one in self.objects:
+            memory = self.memories.read(one.slot, 0)
+            for tick in range(1, now):
+                self.memories.restore(
+                    one.slot,
+                    tick,
+                    memory,
+                    as_memory=False if now - tick < config.num_memories else None,
+                    as_pointer=False,
+                    direction=1,
+                )
+        return now
+
     def answer(self, one: FollowedObject, asked: ask.Checked, visited: Visited, *, anchor: bool) -> None:
         """Find an object in a frame from everything that it was prompted with there, now and before."""
         earlier = visited.answers.get(one.id)

@@ -60,6 +60,16 @@ def present(name: str) -> Path | None:
     return own if own.is_file() else _hub_cached(row)
 
 
+def here(name: str) -> Path | None:
+    """The file of a named model if it is on this machine and what it should be; never touches the network."""
+    row = catalog.find(name)
+    try:
+        return _bundled(row) if row.bundled else _local(row)
+    except (DownloadError, CheckpointError) as error:
+        log.warning("%s", error)
+        return None
+
+
 def locate(name: str) -> Path:
     """The file of a named model, downloaded if need be.
 

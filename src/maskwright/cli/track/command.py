@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskwright.cli.export.request import Exports
+from maskwright.cli.pace import Wanted
 from maskwright.cli.progress import Watch
 from maskwright.cli.track.discovery import LARGEST_ID, Discovering
 from maskwright.cli.track.outputs import Outputs
@@ -45,10 +46,11 @@ class Request:
     start: int | None
     end: int | None
     stride: int
-    model: str
+    model: str | None
     device: str | None
     dtype: str | None
     image_size: int | None
+    target_fps: float | None
     corrupt: str
     no_overlap: bool
     fill: float
@@ -144,7 +146,8 @@ def track_video(request: Request) -> bool:
         with Results(outputs, source, span) as results:
             if not resume:
                 results.open(prompts)
-            model = _load(request)
+            num_objects = len({one.object_id for one in asked})
+            model = _load(request, source, num_objects, watch, outputs.log if resume else None)
             run = Run(
                 request.open,
                 source,
@@ -181,10 +184,12 @@ def _check_exports(exports: Exports, outputs: Outputs, again: str | None, name: 
         )
 
 
-def _load(request: Request) -> MaskModel:
-    from maskwright.facade import load
-
-    return load(request.model, device=request.device, dtype=request.dtype, image_size=request.image_size)
+def _load(request: Request, source: Source, num_objects: int, watch: Watch, log: Path | None) -> MaskModel:
+    """The model; a run that goes on from a log has the one that it began with."""
+    wanted = Wanted(request.model, request.device, request.dtype, request.image_size, request.target_fps)
+    before = wanted.load_as_before(log) if log is not None and request.target_fps is not None else None
+    objects = max(1, num_objects)
+    return before or wanted.load(watch.say, task="video", objects=objects, size=source.size)
 
 
 def _show(report: dict[str, Any], *, as_json: bool) -> None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -60,8 +61,7 @@ class Official:
         arguments = (job["config_file"], job["weights"])
         self._model = build(*arguments, device=job["device"], hydra_overrides_extra=size)
         self._pictures = import_module("sam2.sam2_image_predictor").SAM2ImagePredictor(self._model)
-        # fixed there to what 1024 pixels give
-        self._pictures._bb_feat_sizes = [(job["size"] // stride,) * 2 for stride in (4, 8, 16)]
+        self._suit(self._pictures)
 
     def embed(self, picture: np.ndarray) -> None:
         self._pictures.set_image(picture)
@@ -101,11 +101,16 @@ class Official:
             output_mode="uncompressed_rle",
             **self._job["search"],
         )
+        self._suit(made.predictor)
         return [_from_runs(record["segmentation"]) for record in made.generate(picture)]
+
+    def _suit(self, predictor: Any) -> None:
+        """Sizes of features are fixed there to what 1024 pixels give."""
+        predictor._bb_feat_sizes = [(self._job["size"] // stride,) * 2 for stride in (4, 8, 16)]
 
 
 class Transformers:
-    """The models of transformers, resizing done here: their processor needs torchvision."""
+    """The models of transformers; resizing is done here, as their processor needs torchvision."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         self._library = import_module("transformers")
@@ -163,7 +168,21 @@ class Transformers:
         return Found((full[:, 0] > 0).cpu().numpy(), low[:, 0])
 
     def automask(self, picture: np.ndarray) -> list[np.ndarray]:
-        raise NotImplementedError("its pipeline for automatic masks is not measured here")
+        """By the pipeline for that, which resizes by itself and gives bitmaps."""
+        if find_spec("torchvision") is None:
+            raise ImportError("its pipeline for automatic masks needs torchvision in the same environment")
+        if not hasattr(self, "_generator"):
+            side, mean, std = (self._job[name] for name in ("size", "mean", "std"))
+            resizing = self._library.Sam2ImageProcessor(
+                size={"height": side, "width": side}, image_mean=mean, image_std=std
+            )
+            self._generator = self._library.pipeline(
+                "mask-generation", model=self._model, image_processor=resizing, device=self._device
+            )
+        settings = dict(self._job["search"])
+        settings["crops_nms_thresh"] = settings.pop("box_nms_thresh")
+        made = self._generator(Image.fromarray(picture), points_per_crop=self._job["grid"], **settings)
+        return [np.asarray(mask, bool) for mask in made["masks"]]
 
     def _video_model(self, side: int) -> Any:
         config = self._library.Sam2VideoConfig(
