@@ -12,16 +12,22 @@ import pytest
 from maskwright.runtime.cpu.pages import SETTINGS, keep_pages
 
 FAULTS = """
-import resource, sys
-import torch
+import ctypes, resource, sys
 from maskwright.runtime.cpu.pages import keep_pages
-torch.set_num_threads(1)
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
 print(keep_pages() if sys.argv[1] == "keep" else None)
+SIZE = 28 << 20
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(4):
-        parts = [torch.ones(7 << 20) for _ in range(6)]
-        del parts
+        parts = [libc.malloc(SIZE) for _ in range(6)]
+        for part in parts:
+            libc.memset(part, 1, SIZE)
+        for part in reversed(parts):
+            libc.free(part)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 faults()
 print(faults())

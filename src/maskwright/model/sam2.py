@@ -259,6 +259,18 @@ class SAM2(nn.Module):
             binary_O: True where the mask enters the memory binarised.
         """
         memory_OID = self.encode_memory(features, chosen.logits_OHW, chosen.object_score_O, binary_O)
+        return self.store(memory_OID, chosen, bank, slots, frame_O, prompted_O)
+
+    def store(
+        self,
+        memory_OID: Tensor,
+        chosen: Chosen,
+        bank: MemoryBank,
+        slots: Slots,
+        frame_O: Tensor,
+        prompted_O: Tensor,
+    ) -> MemoryBank:
+        """The second part of :meth:`remember`, after ``encode_memory``: nothing is computed here."""
         at, pointer_at = (slots.rows_O, slots.memory_O), (slots.rows_O, slots.pointer_O)
         bank.memories_OSID.index_put_(at, memory_OID.to(bank.memories_OSID.dtype))
         bank.frames_OS.index_put_(at, frame_O)

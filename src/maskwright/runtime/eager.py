@@ -104,12 +104,26 @@ class Eager:
     def recall(
         self, features: ImageFeatures, bank: MemoryBank, now: Moment, *, masked: bool
     ) -> ImageFeatures:
-        direction = torch.tensor(now.direction, device=self.device)
-        span = torch.tensor(float(now.pointer_span), device=self.device)
-        frame_O = now.frame_O.to(self.device)
+        direction = torch.full((), now.direction, device=self.device)
+        span = torch.full((), float(now.pointer_span), device=self.device)
+        frame_O = now.frame_O.to(self.device, non_blocking=True)
+        return self.recall_at(features, bank, frame_O, direction, span, masked=masked)
+
+    @torch.inference_mode()
+    def recall_at(
+        self,
+        features: ImageFeatures,
+        bank: MemoryBank,
+        frame_O: Tensor,
+        direction: Tensor,
+        pointer_span: Tensor,
+        *,
+        masked: bool,
+    ) -> ImageFeatures:
+        """:meth:`recall` with a moment that is on the device already, in tensors as for ``SAM2.recall``."""
         with self._precision(self._later):
             recalled = self._network.recall(
-                self._stored(features), bank, frame_O, direction, span, masked=masked
+                self._stored(features), bank, frame_O, direction, pointer_span, masked=masked
             )
         return self._stored(recalled)
 
@@ -124,10 +138,32 @@ class Eager:
         prompted_O: Tensor,
         binary_O: Tensor,
     ) -> None:
-        place = Slots(*(part.to(self.device) for part in slots))
-        about = (part.to(self.device) for part in (frame_O, prompted_O, binary_O))
+        binary_O = binary_O.to(self.device, non_blocking=True)
+        memory_OID = self.encode_memory(features, chosen.logits_OHW, chosen.object_score_O, binary_O)
+        self.store(memory_OID, chosen, bank, slots, frame_O, prompted_O)
+
+    @torch.inference_mode()
+    def encode_memory(
+        self, features: ImageFeatures, logits_OHW: Tensor, object_score_O: Tensor, binary_O: Tensor
+    ) -> Tensor:
+        """The part of :meth:`remember` that computes: ``SAM2.encode_memory``."""
         with self._precision(self._later):
-            self._network.remember(self._stored(features), chosen, bank, place, *about)
+            return self._network.encode_memory(self._stored(features), logits_OHW, object_score_O, binary_O)
+
+    @torch.inference_mode()
+    def store(
+        self,
+        memory_OID: Tensor,
+        chosen: Chosen,
+        bank: MemoryBank,
+        slots: Slots,
+        frame_O: Tensor,
+        prompted_O: Tensor,
+    ) -> None:
+        """The part of :meth:`remember` that writes: ``SAM2.store``."""
+        place = Slots(*(part.to(self.device, non_blocking=True) for part in slots))
+        about = (part.to(self.device, non_blocking=True) for part in (frame_O, prompted_O))
+        self._network.store(memory_OID, chosen, bank, place, *about)
 
     def _stored(self, features: ImageFeatures) -> ImageFeatures:
         """Features in the dtype that the verbs after ``encode_image`` run in."""

@@ -54,7 +54,7 @@ class Official:
     """The package sam2, with holes left as they are: filling them takes an extension that is compiled."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        self.version = f"sam2 {version('sam2')}"
+        self.version = f"sam2 {version('sam2')}" + (", compiled" if job.get("compiled") else "")
         self._job = job
         size = [f"++model.image_size={job['size']}"]
         build = import_module("sam2.build_sam").build_sam2
@@ -75,8 +75,10 @@ class Official:
         if not hasattr(self, "_videos"):
             size = [f"++model.image_size={job['video_size']}"]
             build = import_module("sam2.build_sam").build_sam2_video_predictor
-            arguments = (job["config_file"], job["weights"])
-            self._videos = build(*arguments, device=job["device"], hydra_overrides_extra=size)
+            options: dict[str, Any] = {"hydra_overrides_extra": size}
+            if job.get("compiled"):
+                options["vos_optimized"] = True
+            self._videos = build(job["config_file"], job["weights"], device=job["device"], **options)
             self._videos.fill_hole_area = 0
         self._state = self._videos.init_state(str(frames))
         for number, box in enumerate(boxes, start=1):
