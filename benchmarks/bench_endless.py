@@ -20,7 +20,7 @@ from stamp import stamp
 
 import maskwright as mw
 from maskwright.config import HieraConfig, ModelConfig
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.model.sam2 import SAM2
 from maskwright.runtime.eager import Eager, place
 from maskwright.runtime.select import choose

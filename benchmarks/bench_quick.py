@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from stamp import stamp
 
 from maskwright.config import PRESETS, ModelConfig
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.measure.machine import commit
 from maskwright.measure.weights import random_state
 from maskwright.runtime.eager import Eager, place

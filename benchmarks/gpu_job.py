@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.config import ModelConfig
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.measure.weights import Weights, weights_of
 from maskwright.runtime import captured
 from maskwright.runtime.absorb_memory import absorb_memory, plain_attend

@@ -22,8 +22,8 @@ from gpu_kernels import attention, masks
 
 from maskwright.automask.options import AutomaskOptions
 from maskwright.errors import MaskwrightError
-from maskwright.facade import MaskModel
 from maskwright.io.images import read_image
+from maskwright.mask_model import MaskModel
 from maskwright.measure.machine import stamp
 from maskwright.measure.others import Other, interpreters, jobs_for
 from maskwright.measure.ours import Ours, Tasks

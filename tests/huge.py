@@ -46,7 +46,7 @@ def draw(path: Path) -> None:
 def search(path: Path, tile: int) -> dict[str, object]:
     """Search it; what was found, and by how many MiB the memory grew over that of a loaded model."""
     import maskwright as mw
-    from maskwright.facade import MaskModel
+    from maskwright.mask_model import MaskModel
     from painted import Painted
 
     model = MaskModel(Painted())

@@ -56,6 +56,7 @@ PUBLIC = [
     "UnknownModelError",
     "WeightsError",
     "__version__",
+    "export_model",
     "load",
     "models",
 ]

@@ -35,9 +35,10 @@ if TYPE_CHECKING:
         UnknownModelError,
         WeightsError,
     )
-    from maskwright.facade import MaskModel, load, models
+    from maskwright.facade import export_model, load, models
     from maskwright.frames import Frame, TrackedFrame, TrackedObject
     from maskwright.io.rasters import RasterOptions
+    from maskwright.mask_model import MaskModel
     from maskwright.masks import Masks
     from maskwright.segmenter import Embedding
     from maskwright.tiles.image import TiledImage
@@ -94,6 +95,7 @@ __all__ = [
     "UnknownModelError",
     "WeightsError",
     "__version__",
+    "export_model",
     "load",
     "models",
 ]
@@ -106,9 +108,10 @@ _HOMES = {
     "config": ("ModelConfig",),
     "discover.options": ("Discover",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
-    "facade": ("MaskModel", "load", "models"),
+    "facade": ("export_model", "load", "models"),
     "frames": ("Frame", "TrackedFrame", "TrackedObject"),
     "io.rasters": ("RasterOptions",),
+    "mask_model": ("MaskModel",),
     "masks": ("Masks",),
     "segmenter": ("Embedding",),
     "tiles.image": ("TiledImage",),

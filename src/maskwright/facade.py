@@ -1,43 +1,34 @@
-"""The front door: :func:`load` a model by name or file, then embed pictures with it."""
+"""The front door: :func:`load` a model by name or file, for what it is to run on."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from maskwright.automask import places
-from maskwright.automask.found import FoundMasks
-from maskwright.automask.options import AutomaskOptions
-from maskwright.automask.search import Search, SearchStep, whole_result
 from maskwright.budget.candidates import Known
-from maskwright.budget.choice import BudgetChoice
 from maskwright.budget.options import Budget
 from maskwright.budget.search import find, models_here
 from maskwright.config import ModelConfig
-from maskwright.discover.options import Discover
-from maskwright.discover.scout import Scout
-from maskwright.errors import InputError, PromptError
-from maskwright.io.images import ImageSource, read_image
-from maskwright.io.rasters import RasterOptions, open_raster
-from maskwright.io.sources import Corrupt, open_source
-from maskwright.masks import Masks
+from maskwright.errors import InputError
+from maskwright.mask_model import MaskModel
+from maskwright.runtime import captured
 from maskwright.runtime.eager import Eager, place
+from maskwright.runtime.exported.export import OPSET, check_exporter, check_folder, write_graphs
+from maskwright.runtime.exported.manifest import Manifest, holds_graphs
+from maskwright.runtime.exported.opening import (
+    executor_of,
+    fingerprint_of,
+    installed_runtime,
+    open_cached,
+    open_folder,
+)
 from maskwright.runtime.protocol import Runtime
-from maskwright.runtime.select import choose
+from maskwright.runtime.select import CUDA_GRAPHS, checked_runtime, choose, runs_graphs
 from maskwright.runtime.threads import warn_if_too_many
-from maskwright.segmenter import Embedding, embed
-from maskwright.tiles.image import TiledImage
-from maskwright.tiles.options import TileOptions
-from maskwright.track.objects import checked_id
-from maskwright.track.options import TrackOptions
-from maskwright.track.session import Session
-from maskwright.track.tracker import Direction, Plan, Prompts, Tracking
-from maskwright.types import Box, MaskPrompt, Points, Prompt, PromptLike
 from maskwright.weights import catalog, fetch
 from maskwright.weights.load import build, load_checkpoint
 
@@ -51,19 +42,24 @@ def load(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     image_size: int | None = None,
+    runtime: str | None = None,
     target_fps: float | Budget | None = None,
 ) -> MaskModel:
     """Load a model; what it runs on is settled here, once.
 
     Args:
         name: A catalogue name (``"nano"``, ``"sam2.1-tiny"``, ...; see :func:`models`), fetched on first use,
-            or the path of a model file: an official ``.pt``, a transformers checkpoint or one of ours.
-            None is :data:`DEFAULT_MODEL`, or with ``target_fps`` any named model that is on this machine.
+            or the path of a model file: an official ``.pt``, a transformers checkpoint or one of ours; or a
+            folder that ``maskwright export-model`` wrote. None is :data:`DEFAULT_MODEL`, or with
+            ``target_fps`` any named model that is on this machine.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; the best one here by default.
         dtype: Compute dtype: ``"float32"`` (the default, exact), ``"bfloat16"``, ``"float16"``, or ``"fast"``
             for what suits the device, at a small cost in accuracy (see ``runtime.select``).
         image_size: Side of the network's input in pixels, a multiple of 32, for pictures and videos; by
             default the model's own (nano has two, see ``ModelConfig``). Smaller is faster and coarser.
+        runtime: ``"eager"`` (PyTorch, the default), ``"openvino"`` or ``"onnx"`` (ONNX Runtime), which need
+            the extras of these names; the model is exported for them once and kept in the cache folder.
+            ``"cuda-graphs"`` is PyTorch with whole verbs replayed on a GPU.
         target_fps: Take the most accurate setting that makes so many frames of a video a second here: of the
             model, if it is named, the input size and the dtype vary, unless they are given. A few seconds of
             measuring the first time; ``MaskModel.choice`` says what was chosen and what it costs. A
@@ -72,23 +68,71 @@ def load(
     Raises:
         UnknownModelError: neither a known name nor a file.
         WeightsError: the file cannot be fetched or read.
-        InputError: an impossible device, dtype, input size or target.
+        InputError: an impossible device, dtype, input size, runtime or target.
+        MissingExtraError: the packages of the runtime are not installed.
     """
+    runtime = checked_runtime(runtime)
     if target_fps is not None:
-        return _fast_enough(Budget.of(target_fps), name, device, dtype, image_size)
+        return _fast_enough(Budget.of(target_fps), name, device, dtype, image_size, runtime)
+    name = DEFAULT_MODEL if name is None else name
+    folder = Path(name).expanduser()
+    if holds_graphs(folder) and not (isinstance(name, str) and catalog.canonical(name)):
+        return _load_exported(folder, runtime, device, dtype, image_size)
+    if runs_graphs(runtime):
+        return _load_for_graphs(name, str(runtime), device, dtype, image_size)
     choice = choose(device, dtype)
     if choice.device.type == "cpu":
         warn_if_too_many(torch.get_num_threads())
-    checkpoint = load_checkpoint(_file_of(DEFAULT_MODEL if name is None else name))
+    checkpoint = load_checkpoint(_file_of(name))
     config = checkpoint.config if image_size is None else checkpoint.config.at(image_size)
 
-    def runtime(shape: ModelConfig) -> Runtime:
-        return Eager(place(build(shape, checkpoint.state), choice), choice)
+    def eager(shape: ModelConfig) -> Runtime:
+        plain = Eager(place(build(shape, checkpoint.state), choice), choice)
+        return captured.wrap(plain) if runtime == CUDA_GRAPHS else plain
 
-    return MaskModel(
-        runtime(config),
+    return _model_of(eager, config, image_only=checkpoint.image_only)
+
+
+def export_model(
+    name: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    image_size: int | None = None,
+    opset: int | None = None,
+    overwrite: bool = False,
+    told: Callable[[str], object] = lambda _: None,
+) -> Manifest:
+    """Write a model as ONNX graphs, one for each verb, into a folder that :func:`load` takes.
+
+    Args:
+        name: As for :func:`load`: a catalogue name or a model file.
+        folder: Where to; it is written whole or not at all.
+        image_size: See :func:`load`; by default models with two sizes get graphs for both.
+        opset: Version of ONNX operators.
+        overwrite: Replace an exported model that is there.
+        told: Called with "2 of 6: decode at 1024 px" before each graph is made.
+
+    Raises:
+        UnknownModelError: neither a known name nor a file.
+        WeightsError: the file cannot be fetched or read.
+        InputError: an impossible input size or opset, or a PyTorch that cannot export.
+        MissingExtraError: the packages for exporting are not installed.
+        OutputError: the folder cannot be written, or exists.
+    """
+    version = OPSET if opset is None else opset
+    check_exporter(version)
+    check_folder(Path(folder), overwrite=overwrite)
+    checkpoint = load_checkpoint(_file_of(name))
+    config = checkpoint.config if image_size is None else checkpoint.config.at(image_size)
+    both = config.video_size and not checkpoint.image_only
+    return write_graphs(
+        [build(shape, checkpoint.state) for shape in ((config, config.for_video) if both else (config,))],
+        Path(folder),
+        fingerprint=fingerprint_of(config, checkpoint.state),
         image_only=checkpoint.image_only,
-        make_video_runtime=partial(runtime, config.for_video) if config.video_size else None,
+        opset=version,
+        overwrite=overwrite,
+        told=told,
     )
 
 
@@ -97,331 +141,47 @@ def models() -> list[str]:
     return list(catalog.CATALOG)
 
 
-class MaskModel:
-    """A loaded model. Stateless: any number of threads may share one."""
+def _load_for_graphs(
+    name: str | os.PathLike[str],
+    runtime: str,
+    device: str | torch.device | None,
+    dtype: str | torch.dtype | None,
+    image_size: int | None,
+) -> MaskModel:
+    """A model whose graphs are, or will be, in the cache."""
+    executor = executor_of(runtime, device, dtype)
+    checkpoint = load_checkpoint(_file_of(name))
+    config = checkpoint.config if image_size is None else checkpoint.config.at(image_size)
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        *,
-        image_only: bool = False,
-        make_video_runtime: Callable[[], Runtime] | None = None,
-    ) -> None:
-        self.runtime = runtime
-        """What executes the verbs."""
-        self._make_video_runtime = make_video_runtime
-        self.choice: BudgetChoice | None = None
-        """What ``target_fps`` has chosen and why, where it was given."""
-        self.image_only = image_only
-        """True for weights whose memory half is untrained: good for pictures, not for video."""
+    def cached(shape: ModelConfig) -> Runtime:
+        return open_cached(checkpoint.state, executor, image_only=checkpoint.image_only, config=shape)
 
-    @cached_property
-    def video_runtime(self) -> Runtime:
-        """What executes the verbs at the input size for videos; made when it is first asked for."""
-        return self.runtime if self._make_video_runtime is None else self._make_video_runtime()
-
-    @property
-    def name(self) -> str:
-        """Catalogue name of what the weights are; ``custom`` for a network that is none of those."""
-        return self.runtime.config.name
-
-    @property
-    def config(self) -> ModelConfig:
-        return self.runtime.config
-
-    @property
-    def device(self) -> torch.device:
-        return self.runtime.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Compute dtype."""
-        return self.runtime.dtype
-
-    def __repr__(self) -> str:
-        where = f"device={str(self.device)!r}, dtype={str(self.dtype).removeprefix('torch.')!r}"
-        return f"MaskModel({self.name!r}, {where}, image_size={self.config.image_size})"
-
-    def embed(self, image: ImageSource) -> Embedding:
-        """Encode a picture, once for any number of prompts.
-
-        Args:
-            image: Path, bytes of an image file, PIL image, or array (h, w, 3), (h, w) or (h, w, 4): uint8,
-                uint16, or float in 0..1. EXIF orientation is honoured.
-
-        Raises:
-            ImageError: it cannot be read as a picture.
-        """
-        return embed(self.runtime, [read_image(image)])[0]
-
-    def embed_batch(self, images: Sequence[ImageSource], *, batch_size: int = 4) -> list[Embedding]:
-        """Encode several pictures, of any sizes, ``batch_size`` at a time.
-
-        Raises:
-            ImageError: one of them cannot be read.
-        """
-        return [one for batch in self._batches(images, batch_size) for one in batch]
-
-    def segment_batch(
-        self,
-        images: Sequence[ImageSource],
-        prompts: Sequence[PromptLike | Sequence[PromptLike]],
-        *,
-        candidates: bool = False,
-        refine: bool = False,
-        max_hole_area: float = 0,
-        max_speck_area: float = 0,
-        threshold: float = 0.0,
-        batch_size: int = 4,
-    ) -> list[Masks]:
-        """Embed and segment several pictures; at most ``batch_size`` embeddings are held at a time.
-
-        Args:
-            images: As for :meth:`embed`.
-            prompts: For each picture one prompt, or a list with one entry per object: what
-                :meth:`Embedding.segment` takes as positional arguments.
-            candidates: This and the following are those of :meth:`Embedding.segment`.
-            refine: See there.
-            max_hole_area: See there.
-            max_speck_area: See there.
-            threshold: See there.
-            batch_size: Pictures that are encoded together.
-
-        Raises:
-            ImageError: a picture cannot be read.
-            PromptError: a prompt is malformed or outside its picture, or there is not one entry per picture.
-        """
-        if len(prompts) != len(images):
-            raise PromptError(
-                f"{len(prompts)} prompts for {len(images)} pictures; give one entry per picture"
-            )
-        objects = [_objects(entry) for entry in prompts]
-        results: list[Masks] = []
-        for batch in self._batches(images, batch_size):
-            for embedding in batch:
-                masks = embedding.segment(
-                    *objects[len(results)],
-                    candidates=candidates,
-                    refine=refine,
-                    max_hole_area=max_hole_area,
-                    max_speck_area=max_speck_area,
-                    threshold=threshold,
-                )
-                results.append(masks)
-        return results
-
-    def automask(
-        self,
-        image: ImageSource,
-        preset: str = "balanced",
-        *,
-        options: AutomaskOptions | None = None,
-        progress: Callable[[SearchStep], object] | None = None,
-        **changes: Any,
-    ) -> FoundMasks:
-        """Find every object of a picture, without prompts::
-
-            found = model.automask("truck.jpg")
-            found = model.automask("truck.jpg", "dense", min_score=0.6)
-
-        Args:
-            image: As for :meth:`embed`. An array is not copied, so it must not change meanwhile; overlays of
-                the result are drawn on it.
-            preset: ``"fast"``, ``"balanced"`` (the settings of the official generator, or what suits nano) or
-                ``"dense"``.
-            options: Everything that can be chosen, instead of a preset.
-            progress: Is called after each batch of clicks; an exception that it raises ends the search.
-            changes: Fields of :class:`AutomaskOptions` that differ from the preset.
-
-        Returns:
-            The masks, largest first. There may be none; a logged warning then says which filter took them.
-
-        Raises:
-            ImageError: it cannot be read as a picture.
-            InputError: an unknown preset or option, one outside its range, options that contradict each
-                other, or a picture smaller than the grid of clicks.
-        """
-        with self.search(image, preset, options=options, **changes) as search:
-            return whole_result(search, progress)
-
-    def search(
-        self,
-        image: ImageSource,
-        preset: str = "balanced",
-        *,
-        options: AutomaskOptions | None = None,
-        **changes: Any,
-    ) -> Search:
-        """:meth:`automask` step by step, for showing masks as they come, or cancelling::
-
-            with model.search("truck.jpg") as search:
-                for step in search:
-                    print(f"{step.done} of {step.total}, {step.seconds_left:.0f} s left, {len(step.new)} new")
-                    if enough:
-                        break
-            found = search.result()
-
-        Arguments and errors are those of :meth:`automask`.
-        """
-        chosen = AutomaskOptions.of(options, preset, self.name, changes)
-        picture = read_image(image, copy=False)
-        places.check_size((picture.shape[0], picture.shape[1]), chosen)
-        return Search(self.runtime, picture, chosen)
-
-    def tiled(
-        self, source: Any, options: TileOptions | None = None, reading: RasterOptions | None = None
-    ) -> TiledImage:
-        """Open a picture that is too large for memory, to be read by windows::
-
-            with model.tiled("slide.tif", mw.TileOptions(size=2048)) as slide:
-                masks = slide.segment(mw.Points([(15200, 8300)]))
-                found = slide.automask("fast")
-
-        Args:
-            source: A TIFF or BigTIFF, JPEG 2000, PNG, JPEG, WebP or BMP file (with ``maskwright[tiles]``), or
-                an array (h, w) or (h, w, c) of any numbers: numpy, a memory map, zarr, HDF5.
-            options: How to cut it into tiles, and what makes parts one object.
-            reading: Which channels are shown and how samples become 8-bit RGB, and the memory for that.
-
-        Raises:
-            ImageError: missing, damaged, not a picture, or not to be read within the memory allowed.
-            InputError: it has no such channels.
-            MissingExtraError: rasterio is not installed.
-        """
-        raster = open_raster(source, reading)
-        try:
-            return TiledImage(self.runtime, raster, options)
-        except BaseException:
-            raster.close()
-            raise
-
-    def load_embedding(self, path: str | os.PathLike[str]) -> Embedding:
-        """Read a file that ``Embedding.save`` wrote with this model.
-
-        Raises:
-            InputError: no such file, another kind of file, or one of another model or input size.
-        """
-        return Embedding.load(path, self.runtime)
-
-    def session(self, options: TrackOptions | None = None) -> Session:
-        """Follow objects through frames that you push, from a camera or anywhere else::
-
-            with model.session() as session:
-                session.push(first_frame)
-                session.prompt(1, Box(210, 300, 420, 560))
-                for frame in frames:
-                    tracked = session.push(frame)
-
-        Args:
-            options: How to track; the defaults are those of the official predictor.
-
-        Raises:
-            InputError: the weights can only segment pictures.
-        """
-        self._check_video()
-        return Session(self.video_runtime, options)
-
-    def load_session(self, path: str | os.PathLike[str], options: TrackOptions | None = None) -> Session:
-        """Continue from a snapshot that ``Session.save`` wrote with this model.
-
-        Args:
-            path: The snapshot.
-            options: Only needed for a policy of one's own, which a snapshot cannot hold; all others must be
-                those of the snapshot.
-
-        Raises:
-            InputError: no such file, another kind of file, or one of another model or other options.
-        """
-        self._check_video()
-        return Session.load(path, self.video_runtime, options)
-
-    def track(
-        self,
-        source: Any,
-        prompts: Prompts | None = None,
-        *,
-        discover: Discover | bool | int | None = None,
-        direction: Direction = "forward",
-        start: int | None = None,
-        stop: int | None = None,
-        step: int = 1,
-        drop_frames: bool | None = None,
-        corrupt: Corrupt = "skip",
-        options: TrackOptions | None = None,
-        session: Session | None = None,
-    ) -> Tracking:
-        """Follow objects through a video, frame by frame as they are decoded, in bounded memory::
-
-            for frame in model.track("street.mp4", {1: Box(210, 300, 420, 560)}):
-                ...
-
-        The masks are those that pushing the same frames to a :meth:`session` gives.
-
-        Args:
-            source: A video file, a folder or pattern of pictures, an address, a camera (``0``), arrays, or
-                an iterator of frames; see ``open_source``.
-            prompts: By object number: what it is in the first frame visited, or ``{frame: prompt}`` for one
-                or several frames: Points, Box, both, mask logits, or the mask itself as bool (h, w).
-                With ``discover`` there need not be any.
-            discover: Find further objects without prompts: True, the number of frames from one search to
-                the next, or :class:`Discover` with everything that can be chosen.
-            direction: ``"forward"``, ``"backward"``, or ``"both"`` from the earliest prompted frame.
-            start: First frame; by default the earliest prompted one (backward: the latest), or with
-                ``discover`` and forward the first of all.
-            stop: Forward: the frame to stop before. Backward: the last one, inclusive.
-            step: Distance between visited frames.
-            drop_frames: Take the newest frame and drop those that came meanwhile; by default where live.
-            corrupt: Damaged frames: ``"skip"`` them with a warning, or ``"stop"``.
-            options: How to track.
-            session: Go on where this session stands, which was loaded from a snapshot of the same run.
-
-        Returns:
-            An iterator of :class:`TrackedFrame`; a context manager, whose ``close`` cancels. Its ``session``
-            may be prompted between two frames.
-
-        Raises:
-            InputError: the weights can only segment pictures, nothing to follow, or numbers that make no
-                sense.
-            SourceError: the source cannot be opened.
-        """
-        self._check_video()
-        scout = self._scout(Discover.of(discover), prompts or {})
-        opened = open_source(source, corrupt=corrupt)
-        plan = Plan.of(
-            prompts or {},
-            direction=direction,
-            start=start,
-            stop=stop,
-            step=step,
-            drop_frames=opened.live if drop_frames is None else drop_frames,
-            discovers=scout is not None,
-        )
-        return Tracking(session or Session(self.video_runtime, options), opened, plan, scout)
-
-    def _scout(self, settings: Discover | None, prompts: Prompts) -> Scout | None:
-        if settings is None:
-            return None
-        return Scout(self.runtime, settings, settings.search(self.name), map(checked_id, prompts))
-
-    def _check_video(self) -> None:
-        if self.image_only:
-            raise InputError(
-                f"these weights of {self.name} segment pictures only: their memory is not trained; "
-                "load another model to follow objects through video"
-            )
-
-    def _batches(self, images: Sequence[ImageSource], batch_size: int) -> Iterator[list[Embedding]]:
-        if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}; it must be at least 1")
-        for start in range(0, len(images), batch_size):
-            yield embed(self.runtime, [read_image(image) for image in images[start : start + batch_size]])
+    return _model_of(cached, config, image_only=checkpoint.image_only)
 
 
-def _objects(entry: PromptLike | Sequence[PromptLike]) -> list[Prompt]:
-    """One picture's prompts as a list of objects, checked as far as that needs no picture."""
-    if isinstance(entry, (Points, Box, MaskPrompt, Prompt)):
-        return [Prompt.of(entry)]
-    return [Prompt.of(one) for one in entry]
+def _load_exported(
+    folder: Path,
+    runtime: str | None,
+    device: str | torch.device | None,
+    dtype: str | torch.dtype | None,
+    image_size: int | None,
+) -> MaskModel:
+    """A model in a folder of graphs."""
+    if not runs_graphs(runtime):
+        if runtime is not None:
+            raise InputError(f"{folder} is a folder: runtime={runtime!r} takes model files")
+        runtime = installed_runtime()
+    manifest, make = open_folder(folder, executor_of(str(runtime), device, dtype))
+    config = manifest.config
+    if image_size is not None:
+        config = config.at(image_size)
+    return _model_of(make, config, image_only=manifest.image_only)
+
+
+def _model_of(make: Callable[[ModelConfig], Runtime], config: ModelConfig, *, image_only: bool) -> MaskModel:
+    """A model with what makes its runtimes: for pictures now, for videos when that is asked for."""
+    make_video_runtime = partial(make, config.for_video) if config.video_size else None
+    return MaskModel(make(config), image_only=image_only, make_video_runtime=make_video_runtime)
 
 
 def _fast_enough(
@@ -430,6 +190,7 @@ def _fast_enough(
     device: str | torch.device | None,
     dtype: str | torch.dtype | None,
     image_size: int | None,
+    runtime: str | None,
 ) -> MaskModel:
     """What keeps up with a budget; see ``maskwright.budget``."""
     if name is None:
@@ -437,7 +198,7 @@ def _fast_enough(
     else:
         file = _file_of(name)
         models = [Known(file, load_checkpoint(file).config)]
-    model, choice = find(budget, models, load, device=device, dtype=dtype, side=image_size)
+    model, choice = find(budget, models, load, device=device, dtype=dtype, side=image_size, runtime=runtime)
     model.choice = choice
     return model
 

@@ -12,7 +12,7 @@ import pytest
 from maskwright.cli import main, progress
 
 if TYPE_CHECKING:
-    from maskwright.facade import MaskModel
+    from maskwright.mask_model import MaskModel
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 @pytest.fixture
 def fake_load(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Makes every model a :class:`Fake`; the list fills with what each was asked for."""
-    from maskwright.facade import MaskModel
+    from maskwright.mask_model import MaskModel
     from maskwright.runtime.fake import Fake
 
     calls: list[dict[str, Any]] = []
@@ -68,7 +68,7 @@ def fake_load(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 @pytest.fixture
 def every_model(monkeypatch: pytest.MonkeyPatch) -> EveryModel:
     """Called with what makes a runtime, it makes every model one on such; the list fills with them."""
-    from maskwright.facade import MaskModel
+    from maskwright.mask_model import MaskModel
 
     def every_model(make: Callable[[], Any]) -> list[Any]:
         made: list[Any] = []

@@ -127,7 +127,9 @@ def test_clean_fills_holes(run: Run, photo: Path, tmp_path: Path) -> None:
 def test_options_reach_the_model(run: Run, photo: Path, fake_load: list[dict[str, Any]]) -> None:
     options = ("--model", "sam2.1-tiny", "--device", "cpu", "--dtype", "float32", "--image-size", "512")
     assert run("segment", photo, "--point", "36,44", *options).code == 0
-    assert fake_load == [{"name": "sam2.1-tiny", "device": "cpu", "dtype": "float32", "image_size": 512}]
+    assert fake_load == [
+        {"name": "sam2.1-tiny", "device": "cpu", "dtype": "float32", "image_size": 512, "runtime": None}
+    ]
 
 
 @pytest.mark.usefixtures("fake_load")

@@ -13,8 +13,8 @@ from maskwright.budget.candidates import Candidate, Known
 from maskwright.budget.choice import BudgetChoice
 from maskwright.budget.options import Budget
 from maskwright.config import PRESETS
-from maskwright.facade import MaskModel
 from maskwright.io.sinks.records import parse_header
+from maskwright.mask_model import MaskModel
 from maskwright.runtime.fake import Fake
 
 if TYPE_CHECKING:

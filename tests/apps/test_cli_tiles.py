@@ -28,7 +28,7 @@ AUTO = ("--auto", "--tiles", "--tile-size", 64, "--points-per-side", 3)
 @pytest.fixture(autouse=True)
 def painted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Makes every model one that sees colours; the list fills with what each was asked for."""
-    from maskwright.facade import MaskModel
+    from maskwright.mask_model import MaskModel
     from painted import Painted
 
     calls: list[dict[str, Any]] = []

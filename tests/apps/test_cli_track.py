@@ -16,8 +16,8 @@ from following import ALL, NUM_FRAMES, OBJECTS, clip, files, pictures, visited
 from maskwright import Box, Points
 from maskwright.cli import progress
 from maskwright.cli.track.summary import ObjectSummary
-from maskwright.facade import MaskModel
 from maskwright.io.sinks import read_log
+from maskwright.mask_model import MaskModel
 from maskwright.runtime.fake import Fake
 from maskwright.track.options import TrackOptions
 from tracked import decoded, heard
@@ -207,7 +207,11 @@ def test_options_reach_the_model_and_the_tracker(
     video = clip(tmp_path)
     assert run("track", video, *overlapping, *hole, *chosen, "--log", "a.jsonl").code == 0
     assert run("track", video, *overlapping, *hole, *chosen, "--no-overlap", "--log", "b.jsonl").code == 0
-    assert fake_load == [{"name": "sam2.1-tiny", "device": "cpu", "dtype": "float32", "image_size": 512}] * 2
+    assert (
+        fake_load
+        == [{"name": "sam2.1-tiny", "device": "cpu", "dtype": "float32", "image_size": 512, "runtime": None}]
+        * 2
+    )
     together, apart = (list(read_log(tmp_path / name)[1])[1].bitmaps for name in ("a.jsonl", "b.jsonl"))
     assert together.all(0).any()
     assert not apart.all(0).any()

@@ -16,9 +16,9 @@ from PIL import Image
 
 from clips import make_sound, spoil
 from following import ALL, NUM_FRAMES, OBJECTS, clip, files, pictures, runner, visited
-from maskwright.facade import MaskModel
 from maskwright.io.sources.camera import LiveSource
 from maskwright.io.sources.decoding import open_container
+from maskwright.mask_model import MaskModel
 from maskwright.runtime.fake import Fake
 from tracked import decoded
 

@@ -27,7 +27,7 @@ SIZE = (300, 480)
 """Height and width of the picture."""
 
 PHOTO = """
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.runtime.fake import Fake
 from maskwright.widget import PhotoWidget, VideoWidget
 model = MaskModel(Fake())

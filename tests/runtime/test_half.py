@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from maskwright.config import NANO
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.pixels.metrics import iou
 from maskwright.runtime.eager import Eager, place
 from maskwright.runtime.select import choose

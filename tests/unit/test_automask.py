@@ -18,7 +18,7 @@ import maskwright as mw
 from maskwright.automask.clicks import batch_size
 from maskwright.automask.places import crops, points
 from maskwright.config import PRESETS
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.model.candidates import stable_single, take
 from maskwright.pixels import rle
 from maskwright.pixels.boxes import boxes_of

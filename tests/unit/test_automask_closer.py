@@ -7,7 +7,7 @@ import pytest
 
 import maskwright as mw
 from maskwright.automask.closer import _covered, draw_closer
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.pixels import rle
 from maskwright.pixels.boxes import boxes_of
 from maskwright.pixels.metrics import iou

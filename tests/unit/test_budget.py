@@ -23,7 +23,7 @@ from maskwright.budget.store import Speeds
 from maskwright.budget.timing import Speed, timed
 from maskwright.config import PRESETS
 from maskwright.errors import CheckpointError
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.model.sam2 import SAM2
 from maskwright.runtime.fake import Fake
 from maskwright.weights.load import save_checkpoint

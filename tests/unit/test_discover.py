@@ -13,9 +13,9 @@ import pytest
 import maskwright as mw
 from maskwright.discover.choosing import choose
 from maskwright.discover.pieces import clicked_pieces
-from maskwright.facade import MaskModel
 from maskwright.frames import Frame, TrackedFrame
 from maskwright.io.sources import open_source
+from maskwright.mask_model import MaskModel
 from maskwright.pixels import rle
 from maskwright.pixels.boxes import boxes_of
 from maskwright.runtime.fake import Fake

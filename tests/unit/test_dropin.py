@@ -27,7 +27,7 @@ from maskwright.errors import (
     StateError,
     UnknownModelError,
 )
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.runtime.fake import Fake
 from maskwright.sam2 import build_sam
 from maskwright.sam2.base import SAM2Base

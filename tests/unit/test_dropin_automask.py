@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import maskwright as mw
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.pixels import rle
 from maskwright.runtime.fake import Fake
 from maskwright.sam2 import automatic_mask_generator

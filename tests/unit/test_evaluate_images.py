@@ -14,8 +14,8 @@ from maskwright.evaluate.first_frames import FirstFrames, as_pictures
 from maskwright.evaluate.images import ask, evaluate_images, score
 from maskwright.evaluate.questions import corrected, questions
 from maskwright.evaluate.report import Answer, summarise
-from maskwright.facade import MaskModel
 from maskwright.io.datasets.protocol import Scene
+from maskwright.mask_model import MaskModel
 from maskwright.masks import Masks
 from maskwright.runtime.fake import Fake
 

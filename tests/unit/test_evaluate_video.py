@@ -17,7 +17,7 @@ from maskwright.config import NANO
 from maskwright.errors import InputError
 from maskwright.evaluate.followers import FOLLOWERS, Found, Shown, by_first_mask, by_last_mask, by_memory
 from maskwright.evaluate.video import evaluate_videos
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.model.sam2 import SAM2
 from maskwright.pixels.metrics import boundary_f, iou
 from maskwright.runtime.eager import Eager, place

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import maskwright as mw
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.model.sam2 import SAM2
 from maskwright.runtime.fake import Fake
 from maskwright.weights.load import save_checkpoint

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import maskwright as mw
-from maskwright.facade import MaskModel
 from maskwright.interop.bbox_widget import boxes, names
+from maskwright.mask_model import MaskModel
 from maskwright.runtime.fake import Fake
 
 CAT = {"x": 10, "y": 20, "width": 30, "height": 40, "label": "cat"}

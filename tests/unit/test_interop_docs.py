@@ -12,9 +12,9 @@ from PIL import Image
 
 from annotated import disc, picture, pixels
 from maskwright.errors import MaskwrightError
-from maskwright.facade import MaskModel
 from maskwright.interop import FORMATS, export, from_frames, read_coco, read_cvat, read_yolo
 from maskwright.io.sinks import FrameLog, LogHeader
+from maskwright.mask_model import MaskModel
 from maskwright.runtime.fake import Fake
 from tracked import tracked
 

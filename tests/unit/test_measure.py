@@ -13,7 +13,7 @@ import maskwright
 from maskwright import facade
 from maskwright.config import PRESETS
 from maskwright.errors import InputError, UnknownModelError
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.measure import rounds as rounds_module
 from maskwright.measure.chart import draw
 from maskwright.measure.claims import claim_of

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from maskwright.errors import ImageError, InputError
-from maskwright.facade import MaskModel
 from maskwright.io import images
 from maskwright.io.images import read_image, write_image
+from maskwright.mask_model import MaskModel
 from maskwright.runtime.fake import Fake
 
 MARKED = np.zeros((4, 6, 3), np.uint8)

@@ -13,7 +13,7 @@ import torch
 import maskwright as mw
 from maskwright.config import PRESETS
 from maskwright.errors import InputError, PromptError
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.masks import Masks
 from maskwright.pixels.metrics import iou
 from maskwright.pixels.postprocess import upscale

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from maskwright.errors import InputError, OutputError, PromptError
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.model.sam2 import SAM2
 from maskwright.runtime.eager import Eager
 from maskwright.runtime.fake import Fake

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from maskwright.errors import InputError, PromptError, StateError
-from maskwright.facade import MaskModel
 from maskwright.frames import Frame, TrackedFrame
+from maskwright.mask_model import MaskModel
 from maskwright.pixels.postprocess import VIDEO_FILL
 from maskwright.runtime.eager import Eager
 from maskwright.runtime.fake import LOGIT, Fake

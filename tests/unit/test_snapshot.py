@@ -9,8 +9,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from maskwright.errors import InputError, OutputError
-from maskwright.facade import MaskModel
 from maskwright.frames import Frame, TrackedFrame
+from maskwright.mask_model import MaskModel
 from maskwright.runtime.fake import Fake
 from maskwright.track.options import TrackOptions
 from maskwright.track.policy import ConfidentPolicy, OfficialPolicy

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import maskwright as mw
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.tiles.image import TiledImage
 from maskwright.tiles.prompted import moved, windows
 from maskwright.types import Prompt

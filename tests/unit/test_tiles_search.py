@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import maskwright as mw
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.runtime.fake import Fake
 from painted import Painted
 

@@ -11,9 +11,9 @@ from PIL import Image
 
 from clips import make_clip
 from maskwright.errors import InputError, PromptError, StateError
-from maskwright.facade import MaskModel
 from maskwright.frames import Frame, TrackedFrame
 from maskwright.io.sources import Source, open_source
+from maskwright.mask_model import MaskModel
 from maskwright.runtime.eager import Eager, place
 from maskwright.runtime.fake import Fake
 from maskwright.runtime.select import choose

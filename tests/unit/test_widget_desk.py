@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import maskwright as mw
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.runtime.fake import Fake
 from maskwright.widget import snapshots
 from maskwright.widget.background import Background

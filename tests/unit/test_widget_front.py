@@ -14,7 +14,7 @@ from PIL import Image
 
 import maskwright as mw
 import maskwright.widget
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.runtime.fake import Fake
 
 pytest.importorskip("anywidget", reason="needs anywidget: the extra notebook")

@@ -151,6 +151,7 @@ def find(
     device: str | torch.device | None,
     dtype: str | torch.dtype | None,
     side: int | None,
+    runtime: str | None = None,
 ) -> tuple[L, BudgetChoice]:
     """What keeps up on a device, loaded; in float32 or what is quick there, unless a dtype is asked for.
 
@@ -161,6 +162,7 @@ def find(
         device: As for ``maskwright.load``.
         dtype: See there.
         side: Input size in pixels, if it was asked for.
+        runtime: What executes all of them; see there.
 
     Raises:
         InputError: an impossible device or dtype.
@@ -170,9 +172,9 @@ def find(
     wanted = [None, FAST] if dtype is None else [dtype]
     dtypes = list(dict.fromkeys(choose(place, one).dtype_name for one in wanted))
     trials = Trials(
-        lambda one: load(file_of(one.model), device=place, **one.options),
+        lambda one: load(file_of(one.model), device=place, runtime=runtime, **one.options),
         budget,
-        Speeds(place),
+        Speeds(place, runtime=runtime),
         cache(lambda dtype: timing.peak_gflops(place, dtype)),
         timing.speed_of,
         is_busy,

@@ -19,6 +19,7 @@ from maskwright.budget.options import Budget
 from maskwright.errors import OutputError
 from maskwright.io.files import write_text
 from maskwright.runtime.processor import instruction_sets, processor_name
+from maskwright.runtime.select import EAGER
 from maskwright.runtime.threads import allowance
 from maskwright.weights.fetch import cache_folder
 
@@ -36,10 +37,14 @@ class Speeds:
     """A file of measured seconds. One that cannot be read or written costs a measurement, nothing else."""
 
     def __init__(
-        self, device: torch.device, path: Path | None = None, now: Callable[[], float] = time.time
+        self,
+        device: torch.device,
+        path: Path | None = None,
+        now: Callable[[], float] = time.time,
+        runtime: str | None = None,
     ) -> None:
         self._path = path or cache_folder() / FILE
-        self._machine = machine(device)
+        self._machine = f"{machine(device)}, {runtime or EAGER}"
         self._now = now
 
     def find(self, candidate: Candidate, budget: Budget) -> float | None:

@@ -23,7 +23,7 @@ from maskwright.cli.evaluate import commands as evaluation
 from maskwright.cli.export.options import with_exports
 from maskwright.cli.export.request import NO_EXPORTS, Exports
 from maskwright.cli.huge.options import Channels, Halo, Tiles, TileSize, ValueRange
-from maskwright.cli.options import Device, Dtype, FreeModel, ImageSize, TargetFps
+from maskwright.cli.options import Device, Dtype, FreeModel, ImageSize, Runtime, TargetFps
 from maskwright.cli.track import discovery
 from maskwright.errors import MaskwrightError
 from maskwright.runtime.threads import settle_threads
@@ -143,6 +143,7 @@ def segment(
     device: Device = None,
     dtype: Dtype = None,
     image_size: ImageSize = None,
+    runtime: Runtime = None,
     target_fps: TargetFps = None,
     multimask: Annotated[
         bool, typer.Option("--multimask", help="Keep all three candidates per object.")
@@ -231,6 +232,7 @@ def segment(
             device=device,
             dtype=dtype,
             image_size=image_size,
+            runtime=runtime,
             out=out,
             overwrite=overwrite,
             as_json=as_json,
@@ -247,6 +249,7 @@ def segment(
         device=device,
         dtype=dtype,
         image_size=image_size,
+        runtime=runtime,
         multimask=multimask,
         refine=refine,
         clean=clean or 0,
@@ -326,6 +329,7 @@ def track(
     device: Device = None,
     dtype: Dtype = None,
     image_size: ImageSize = None,
+    runtime: Runtime = None,
     target_fps: TargetFps = None,
     corrupt: Annotated[
         str, typer.Option(metavar="skip|stop", help="Leave damaged frames out with a warning, or stop there.")
@@ -380,6 +384,7 @@ def track(
             device=device,
             dtype=dtype,
             image_size=image_size,
+            runtime=runtime,
             target_fps=target_fps,
             corrupt=corrupt,
             no_overlap=no_overlap,
@@ -470,6 +475,35 @@ def convert(
     convert_file(source, target, dtype)
 
 
+@app.command("export-model")
+def export_model(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A name from `maskwright models`, or a model file.", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where to.", show_default=False)],
+    image_size: ImageSize = None,
+    opset: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Version of ONNX operators, from 18 to 22.", show_default="20"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an exported model that is there.")
+    ] = False,
+) -> None:
+    """Write a model as ONNX graphs, one for each of its verbs, for OpenVINO and ONNX Runtime.
+
+    maskwright export-model sam2.1-tiny -o tiny-onnx
+
+    The folder is what every --model and maskwright.load take; it is written whole or not at all.
+    """
+    from maskwright.cli.export_model import write_model
+
+    write_model(model, out, image_size=image_size, opset=opset, overwrite=overwrite)
+
+
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -510,6 +544,7 @@ def bench(
     device: Device = None,
     dtype: Dtype = None,
     image_size: ImageSize = None,
+    runtime: Runtime = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of a processor.", show_default="as torch has them")
     ] = None,
@@ -568,6 +603,7 @@ def bench(
             device=device,
             dtype=dtype,
             image_size=image_size,
+            runtime=runtime,
             threads=threads,
             seconds=seconds,
             random_weights=random_weights,

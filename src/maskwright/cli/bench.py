@@ -39,6 +39,7 @@ class Request:
     out: Path | None
     overwrite: bool
     as_json: bool
+    runtime: str | None = None
 
     def plan(self) -> Plan:
         """What it asks for.
@@ -58,6 +59,7 @@ class Request:
             device=self.device,
             dtype=self.dtype,
             image_size=self.image_size,
+            runtime=self.runtime,
             threads=self.threads,
             seconds=self.seconds,
             random_weights=self.random_weights,
@@ -79,7 +81,9 @@ def bench_models(request: Request) -> bool:
     from maskwright.cli.progress import Watch
     from maskwright.cli.staging import results_folder
     from maskwright.measure.run import measure, num_pieces
+    from maskwright.runtime.cpu.pages import keep_pages
 
+    keep_pages()
     plan = request.plan()
     out = request.out or DEFAULT_OUT
     _check_free(out, overwrite=request.overwrite)

@@ -33,6 +33,13 @@ Dtype = Annotated[
     str | None,
     typer.Option(help="float32 (the default, exact), bfloat16, float16, or fast: what suits the device."),
 ]
+Runtime = Annotated[
+    str | None,
+    typer.Option(
+        help="What executes the model: eager (PyTorch), openvino, or onnx (ONNX Runtime).",
+        show_default="eager; for an exported folder what is installed",
+    ),
+]
 ImageSize = Annotated[
     int | None,
     typer.Option(

@@ -11,7 +11,7 @@ from maskwright.errors import InputError
 
 if TYPE_CHECKING:
     from maskwright.budget.options import Task
-    from maskwright.facade import MaskModel
+    from maskwright.mask_model import MaskModel
     from maskwright.types import Size
 
 DEFAULT = "nano"
@@ -37,6 +37,7 @@ class Wanted:
     device: str | None
     dtype: str | None
     image_size: int | None
+    runtime: str | None = None
     target_fps: float | None = None
 
     @property
@@ -45,7 +46,12 @@ class Wanted:
         return self.model or DEFAULT
 
     def load(
-        self, say: Callable[[str], object], *, task: Task, objects: int = 1, size: Size | None = None
+        self,
+        say: Callable[[str], object] = lambda _: None,
+        *,
+        task: Task = "video",
+        objects: int = 1,
+        size: Size | None = None,
     ) -> MaskModel:
         """Load it; with a target, say what was chosen.
 
@@ -59,7 +65,9 @@ class Wanted:
             MaskwrightError: an unusable model, or options that make no sense.
         """
         from maskwright.facade import load
+        from maskwright.runtime.cpu.pages import keep_pages
 
+        keep_pages()
         if self.target_fps is None:
             return load(self.name, **self._options)
         from maskwright.budget.options import Budget
@@ -72,7 +80,12 @@ class Wanted:
 
     @property
     def _options(self) -> dict[str, Any]:
-        return {"device": self.device, "dtype": self.dtype, "image_size": self.image_size}
+        return {
+            "device": self.device,
+            "dtype": self.dtype,
+            "image_size": self.image_size,
+            "runtime": self.runtime,
+        }
 
     def load_as_before(self, log: Path) -> MaskModel | None:
         """What an earlier run of the same job has chosen, or None if its log does not say.
@@ -93,4 +106,5 @@ class Wanted:
         known = PRESETS.get(header.model)
         if known is not None and known.for_video.image_size == side:
             side = self.image_size  # its own, which may be another one for pictures
-        return load(self.model or header.model, device=self.device, dtype=dtype, image_size=side)
+        options = self._options | {"dtype": dtype, "image_size": side}
+        return load(self.model or header.model, **options)

@@ -16,7 +16,7 @@ from maskwright.cli.progress import Watch
 from maskwright.cli.staging import RESULTS, results_folder, staged, write_results
 
 if TYPE_CHECKING:
-    from maskwright.facade import MaskModel
+    from maskwright.mask_model import MaskModel
     from maskwright.masks import Masks
     from maskwright.types import Prompt, Size
 
@@ -40,6 +40,7 @@ class Request:
     as_json: bool
     exports: Exports
     target_fps: float | None = None
+    runtime: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -48,7 +49,7 @@ class Request:
 
     def load(self, size: Size | None = None) -> MaskModel:
         """The model, for a picture of this height and width."""
-        wanted = Wanted(self.model, self.device, self.dtype, self.image_size, self.target_fps)
+        wanted = Wanted(self.model, self.device, self.dtype, self.image_size, self.runtime, self.target_fps)
         return wanted.load(Watch().say, task="photo", size=size)
 
 

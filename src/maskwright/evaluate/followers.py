@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.model.prompt_encoder import NO_POINT
 from maskwright.pixels.postprocess import upscale
 from maskwright.runtime.batching import ObjectPrompt

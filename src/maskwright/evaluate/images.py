@@ -10,8 +10,8 @@ import numpy as np
 from maskwright.errors import InputError
 from maskwright.evaluate.questions import MAX_OBJECTS, Question, corrected, questions
 from maskwright.evaluate.report import Answer, ClickReport, summarise
-from maskwright.facade import MaskModel
 from maskwright.io.datasets.protocol import Pictures, Scene
+from maskwright.mask_model import MaskModel
 from maskwright.masks import Masks
 from maskwright.pixels.metrics import iou
 from maskwright.segmenter import Embedding

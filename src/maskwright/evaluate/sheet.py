@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from maskwright.evaluate.questions import questions, tight_box
-from maskwright.facade import MaskModel
 from maskwright.io.datasets.protocol import Scene
+from maskwright.mask_model import MaskModel
 from maskwright.pixels.clicks import centre
 from maskwright.pixels.draw import overlay
 from maskwright.pixels.metrics import iou

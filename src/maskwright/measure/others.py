@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from maskwright.io.images import read_image
 from maskwright.measure.first import apart
 from maskwright.measure.scene import Scene
 from maskwright.measure.shots import Answer, Click, Corners, Failure, Shot
+from maskwright.runtime.cpu.pages import SETTINGS
 from maskwright.weights.keymaps import from_ours, is_memory
 from maskwright.weights.load import Checkpoint, convert, load_checkpoint
 
@@ -51,6 +53,7 @@ class Other:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            env=SETTINGS | dict(os.environ),  # as for this process
             **apart(),
         )
         self._lines: queue.Queue[str] = queue.Queue()

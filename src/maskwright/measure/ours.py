@@ -16,11 +16,11 @@ import torch
 
 from maskwright import __version__
 from maskwright.automask.options import AutomaskOptions
-from maskwright.facade import MaskModel
 from maskwright.frames import Frame, TrackedFrame
 from maskwright.io.images import read_image
 from maskwright.io.sinks.log import FrameLog
 from maskwright.io.sinks.records import LogHeader
+from maskwright.mask_model import MaskModel
 from maskwright.measure.first import fresh_seconds
 from maskwright.measure.memory import Peak
 from maskwright.measure.probe import VERBS, Probe, finish, stages

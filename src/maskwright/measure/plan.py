@@ -37,6 +37,7 @@ class Plan:
     device: str | None = None
     dtype: str | None = None
     image_size: int | None = None
+    runtime: str | None = None
     """As :func:`maskwright.load` takes them."""
     threads: int | None = None
     """Of a processor; None leaves what torch has."""

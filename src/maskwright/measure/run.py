@@ -14,7 +14,7 @@ from maskwright import facade
 from maskwright.automask.options import AutomaskOptions
 from maskwright.config import HieraConfig
 from maskwright.errors import MaskwrightError
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.measure.machine import stamp
 from maskwright.measure.others import NAMES, Other, interpreters, jobs_for
 from maskwright.measure.ours import Ours, Tasks
@@ -24,6 +24,7 @@ from maskwright.measure.results import Report, Subject
 from maskwright.measure.scene import Scene, prepared
 from maskwright.measure.shots import Contestant, Failure
 from maskwright.measure.weights import Weights, weights_of
+from maskwright.runtime.select import runs_graphs
 from maskwright.track.options import TrackOptions
 from maskwright.weights import fetch
 
@@ -87,12 +88,12 @@ def _measure_model(
     told: Told,
 ) -> None:
     load: dict[str, Any] = {"name": weights.source, "device": plan.device, "dtype": plan.dtype}
-    load["image_size"] = plan.image_size
+    load |= {"image_size": plan.image_size, "runtime": plan.runtime}
     model = facade.load(**load)
     found = interpreters(plan.against_python) if plan.against and _is_official(model) else {}
     side = model.video_runtime.config.image_size if found else None
     scene = prepared(plan.image, plan.video, folder, side=side)
-    subject = _subject(model, weights, scene)
+    subject = _subject(model, weights, scene, plan.runtime)
     report.subjects.append(subject)
     tasks = _tasks(plan, model, weights, compared=bool(found))
     contestants: dict[str, Contestant] = {}
@@ -105,8 +106,8 @@ def _measure_model(
         add("maskwright", Ours(model, load, scene, folder, tasks))
         for name, one in _others(found, weights, model, scene, tasks, folder, report):
             add(name, one)
-        if model.dtype is not torch.float32:
-            exact = load | {"dtype": "float32"}
+        if model.dtype is not torch.float32 or runs_graphs(plan.runtime):
+            exact = load | {"dtype": "float32", "runtime": None}
             add("float32", Ours(facade.load(**exact), exact, scene, folder, tasks, " in float32"))
         pieces = Pieces(plan, subject.label, scene, contestants, report, stopping, told)
         for _ in pieces.run(pieces_per_model(plan), image_only=model.image_only):
@@ -152,7 +153,7 @@ def _tasks(plan: Plan, model: MaskModel, weights: Weights, *, compared: bool) ->
     return Tasks(search, TrackOptions(max_hole_area=0) if compared else TrackOptions())
 
 
-def _subject(model: MaskModel, weights: Weights, scene: Scene) -> Subject:
+def _subject(model: MaskModel, weights: Weights, scene: Scene, runtime: str | None) -> Subject:
     (high, wide), (tall, broad) = scene.photo_size, scene.film_size
     return Subject(
         name=weights.name,
@@ -160,7 +161,7 @@ def _subject(model: MaskModel, weights: Weights, scene: Scene) -> Subject:
         image_size=model.config.image_size,
         video_size=model.video_runtime.config.image_size,
         device=str(model.device),
-        dtype=str(model.dtype).removeprefix("torch."),
+        dtype=str(model.dtype).removeprefix("torch.") + (f" on {runtime}" if runs_graphs(runtime) else ""),
         photo=f"{scene.photo_title}, {wide} x {high}",
         film=f"{scene.film_title}, {broad} x {tall}",
     )

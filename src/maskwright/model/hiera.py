@@ -120,7 +120,7 @@ class Hiera(nn.Module):
 
     def forward(self, pixels_BCHW: Tensor) -> list[Tensor]:
         x_BHWC = self.patch(pixels_BCHW).permute(0, 2, 3, 1)
-        x_BHWC = x_BHWC + self._place(x_BHWC.shape[1], x_BHWC.shape[2])
+        x_BHWC = x_BHWC + self.place(x_BHWC.shape[1], x_BHWC.shape[2])
         levels = []
         for block, plan in zip(self.blocks, self.plans, strict=True):
             x_BHWC = block(x_BHWC)
@@ -128,9 +128,11 @@ class Hiera(nn.Module):
                 levels.append(x_BHWC.permute(0, 3, 1, 2))
         return levels
 
-    def _place(self, height: int, width: int) -> Tensor:
+    def place(self, height: int, width: int) -> Tensor:
         """Stretched global map plus the window map tiled over it: (1, H, W, C)."""
-        stretched = F.interpolate(self.position, size=(height, width), mode="bicubic")
+        stretched: Tensor = self.position
+        if stretched.shape[-2:] != (height, width):
+            stretched = F.interpolate(stretched, size=(height, width), mode="bicubic")
         side = self.window_position.shape[-1]
         tiled = self.window_position.tile(1, 1, height // side, width // side)
         return (stretched + tiled).permute(0, 2, 3, 1)

@@ -31,7 +31,8 @@ class ImageFeatures(NamedTuple):
     high_BCHW: Tensor
     """Stride 4, ``width`` / 8 channels."""
     presence_B: Tensor | None = None
-    """nano: logit that the recalled object is visible, which then takes the place of the decoder's own."""
+    """nano: logit that the recalled object is visible, which then takes the place of the decoder's own; NaN
+    where the decoder's own counts."""
 
     @property
     def levels(self) -> tuple[Tensor, Tensor, Tensor]:

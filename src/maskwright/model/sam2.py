@@ -20,7 +20,7 @@ from maskwright.model.hiera import Hiera
 from maskwright.model.layers import MLP
 from maskwright.model.mask_decoder import ImageFeatures, MaskDecoder
 from maskwright.model.memory_attention import MemoryAttention
-from maskwright.model.memory_bank import EMPTY, MemoryBank
+from maskwright.model.memory_bank import Ages, MemoryBank
 from maskwright.model.memory_cells import MemoryCells, Recalled
 from maskwright.model.memory_encoder import MASK_BIAS, MASK_SCALE, MemoryEncoder
 from maskwright.model.neck import Neck
@@ -113,7 +113,8 @@ class SAM2(nn.Module):
         shape = prompts.labels_BPK.shape[:2]
         object_score_BP = out.object_score_N1[:, 0].unflatten(0, shape)
         if features.presence_B is not None:
-            object_score_BP = features.presence_B[:, None].expand(shape)
+            presence_B1 = features.presence_B[:, None]
+            object_score_BP = torch.where(presence_B1.isnan(), object_score_BP, presence_B1)
         visible_N11 = (object_score_BP > 0).flatten()[:, None, None].to(out.tokens_NMC.dtype)
         pointers_NMC = self.pointer_projection(out.tokens_NMC) * visible_N11
         pointers_NMC = pointers_NMC + (1 - visible_N11) * self.no_object_pointer
@@ -149,12 +150,22 @@ class SAM2(nn.Module):
                 with 16 pointers. float scalar.
             masked: False if every slot of the bank is filled and counts, which saves the attention mask.
         """
-        age_OS = (frame_O[:, None] - bank.frames_OS) * direction
-        oldest = self.config.num_memories - 1
-        visible_OS = (bank.frames_OS != EMPTY) & (bank.prompted_OS | ((age_OS >= 1) & (age_OS <= oldest)))
-        row_OS = torch.where(bank.prompted_OS, oldest, age_OS - 1).clamp(0, oldest)
+        ages = bank.ages(frame_O, direction, pointer_span, self.config.num_memories)
+        return self.look_back(features, bank.memories_OSID, bank.pointers_OPC, ages, masked=masked)
+
+    def look_back(
+        self,
+        features: ImageFeatures,
+        memories_OSID: Tensor,
+        pointers_OPC: Tensor,
+        ages: Ages,
+        *,
+        masked: bool = True,
+    ) -> ImageFeatures:
+        """The second part of :meth:`recall`, after ``MemoryBank.ages``: here no frame has a number."""
+        visible_OS, row_OS = ages.visible_OS, ages.row_OS
         if self.config.match_memory:
-            memories_OSID = bank.memories_OSID.to(features.low_BCHW.dtype)
+            memories_OSID = memories_OSID.to(features.low_BCHW.dtype)
             return self.redrawn(
                 features,
                 self.memory_cells.read(
@@ -163,10 +174,8 @@ class SAM2(nn.Module):
             )
         height, width = features.low_BCHW.shape[-2:]
         place_OSID = self.memory_time[:, 0, 0][row_OS][:, :, None] + self._memory_sine(height, width)
-        pointers_OTD, pointer_place_OTD, pointer_visible_OT = self._pointer_tokens(
-            bank, frame_O, direction, pointer_span
-        )
-        memories_OTD = bank.memories_OSID.flatten(1, 2).to(pointers_OTD.dtype)
+        pointers_OTD, pointer_place_OTD, pointer_visible_OT = self._pointer_tokens(pointers_OPC, ages)
+        memories_OTD = memories_OSID.flatten(1, 2).to(pointers_OTD.dtype)
         visible_OT = torch.cat(
             (visible_OS.repeat_interleave(height * width, dim=1), pointer_visible_OT), dim=1
         )
@@ -271,13 +280,7 @@ class SAM2(nn.Module):
         prompted_O: Tensor,
     ) -> MemoryBank:
         """The second part of :meth:`remember`, after ``encode_memory``: nothing is computed here."""
-        at, pointer_at = (slots.rows_O, slots.memory_O), (slots.rows_O, slots.pointer_O)
-        bank.memories_OSID.index_put_(at, memory_OID.to(bank.memories_OSID.dtype))
-        bank.frames_OS.index_put_(at, frame_O)
-        bank.prompted_OS.index_put_(at, prompted_O)
-        bank.pointers_OPC.index_put_(pointer_at, chosen.pointers_OC.to(bank.pointers_OPC.dtype))
-        bank.pointer_frames_OP.index_put_(pointer_at, frame_O)
-        bank.pointer_prompted_OP.index_put_(pointer_at, prompted_O)
+        bank.write(*slots, memory_OID, chosen.pointers_OC, frame_O, prompted_O)
         return bank
 
     def redrawn(self, features: ImageFeatures, found: Recalled) -> ImageFeatures:
@@ -295,26 +298,18 @@ class SAM2(nn.Module):
         sine_DHW = sine_map(height, width, self.config.memory_width, self.memory_time.device)
         return sine_DHW.flatten(1).T
 
-    def _pointer_tokens(
-        self, bank: MemoryBank, frame_O: Tensor, direction: Tensor, pointer_span: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _pointer_tokens(self, pointers_OPC: Tensor, ages: Ages) -> tuple[Tensor, Tensor, Tensor]:
         """Object pointers as memory tokens: each is cut into ``width / memory_width`` pieces."""
         pieces = self.config.width // self.config.memory_width
-        pointers_OTD = bank.pointers_OPC.unflatten(2, (pieces, -1)).flatten(1, 2)
-        age_OP = (frame_O[:, None] - bank.pointer_frames_OP) * direction
-        counts_OP = torch.where(
-            bank.pointer_prompted_OP, age_OP >= 0, (age_OP >= 1) & (age_OP <= pointer_span)
-        )
-        visible_OP = (bank.pointer_frames_OP != EMPTY) & counts_OP
+        pointers_OTD = pointers_OPC.unflatten(2, (pieces, -1)).flatten(1, 2)
         if self.config.pointer_time:
-            time_OP = age_OP / pointer_span
-            place_OPD = self.pointer_time_projection(sine_time(time_OP, self.config.width))
+            place_OPD = self.pointer_time_projection(sine_time(ages.pointer_time_OP, self.config.width))
         else:
             place_OPD = torch.zeros_like(pointers_OTD[:, ::pieces])
         return (
             pointers_OTD,
             place_OPD.repeat_interleave(pieces, dim=1),
-            visible_OP.repeat_interleave(pieces, dim=1),
+            ages.pointer_visible_OP.repeat_interleave(pieces, dim=1),
         )
 
 

@@ -1,6 +1,6 @@
-"""Which device and which compute dtype: one table, and the only place that asks "is there CUDA?".
+"""Which device, compute dtype and runtime: one table, and the only place that asks "is there CUDA?".
 
-Weights stay float32; the compute dtype is what matrix products and convolutions run in. The default is
+The compute dtype is what matrix products and convolutions run in. The default is
 float32 on every device, which is exact. ``dtype="fast"`` takes the dtype of the table; it is not the default,
 because its masks differ: those of single clicks, in bfloat16, by several per cent of their pixels. It suits
 the official models; which dtype is quicker for a model at hand, ``load(..., target_fps=...)`` measures.
@@ -55,6 +55,14 @@ DTYPES: dict[str, torch.dtype] = {
 }
 """Names of compute dtypes that a user may ask for."""
 
+EAGER = "eager"
+"""PyTorch, with parts of ours for processors: the default, for it needs nothing more."""
+CUDA_GRAPHS = "cuda-graphs"
+"""The same with whole verbs replayed; not the default until it was measured on a GPU."""
+GRAPH_RUNTIMES = {"openvino": "openvino", "onnx": "onnxruntime"}
+"""Engines that execute exported graphs, the preferred one first, and the package of each; extras have their
+names."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -90,6 +98,23 @@ def choose(device: str | torch.device | None = None, dtype: str | torch.dtype | 
     wanted = _checked_dtype(dtype)
     _reject_emulated(place, wanted)
     return Choice(place, wanted, f"{place} ({how}); dtype asked for")
+
+
+def checked_runtime(name: str | None) -> str | None:
+    """The same; None is the default of what is loaded.
+
+    Raises:
+        InputError: there is no such runtime.
+    """
+    names = (EAGER, CUDA_GRAPHS, *GRAPH_RUNTIMES)
+    if name is not None and name not in names:
+        raise InputError(f"unknown runtime {name!r}; use one of {', '.join(names)}")
+    return name
+
+
+def runs_graphs(runtime: str | None) -> bool:
+    """Whether this runtime executes exported graphs."""
+    return runtime in GRAPH_RUNTIMES
 
 
 def available_devices() -> list[torch.device]:

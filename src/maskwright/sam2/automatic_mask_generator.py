@@ -13,8 +13,8 @@ from maskwright.automask.found import FoundMasks
 from maskwright.automask.options import AutomaskOptions
 from maskwright.automask.search import Search
 from maskwright.errors import ImageError, InputError
-from maskwright.facade import MaskModel
 from maskwright.io.images import read_image
+from maskwright.mask_model import MaskModel
 from maskwright.pixels import rle
 from maskwright.sam2.base import SAM2Base
 from maskwright.sam2.build_sam import build_sam2_hf

@@ -10,7 +10,7 @@ from torch import nn
 
 from maskwright.config import ModelConfig
 from maskwright.errors import CheckpointError
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.model.sam2 import SAM2
 from maskwright.runtime.eager import Eager
 from maskwright.runtime.select import Choice

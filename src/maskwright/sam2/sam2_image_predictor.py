@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from maskwright.errors import ImageError, PromptError, StateError
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.model.candidates import shown
 from maskwright.model.sam2 import Decoded
 from maskwright.runtime.batching import decode_chunks, full_size_chunks

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from maskwright.errors import InputError
-from maskwright.facade import MaskModel
+from maskwright.mask_model import MaskModel
 from maskwright.masks import Masks
 from maskwright.segmenter import Embedding
 from maskwright.track.options import TrackOptions

@@ -9,8 +9,8 @@ import traitlets  # noqa: TID253  # this module is imported when a widget is ask
 
 from maskwright import facade
 from maskwright.errors import InputError
-from maskwright.facade import MaskModel
 from maskwright.io.images import ImageSource
+from maskwright.mask_model import MaskModel
 from maskwright.masks import Masks
 from maskwright.segmenter import Embedding
 from maskwright.track.options import TrackOptions

@@ -25,7 +25,7 @@ from maskwright.errors import ImageError, InputError, OutputError
 if TYPE_CHECKING:
     from maskwright.automask.options import AutomaskOptions
     from maskwright.automask.search import Search
-    from maskwright.facade import MaskModel
+    from maskwright.mask_model import MaskModel
     from maskwright.types import ImageArray
 
 _AHEAD = 1

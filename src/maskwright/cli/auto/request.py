@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskwright.cli.export.request import Exports
+from maskwright.cli.pace import Wanted
 from maskwright.cli.said import Said, check_needed
 from maskwright.errors import InputError
 
 if TYPE_CHECKING:
     from maskwright.automask.options import AutomaskOptions
-    from maskwright.facade import MaskModel
+    from maskwright.mask_model import MaskModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class Request:
     overwrite: bool
     as_json: bool
     exports: Exports
+    runtime: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -70,9 +72,7 @@ class Request:
 
     def load(self) -> MaskModel:
         """The model."""
-        from maskwright.facade import load
-
-        return load(self.model, device=self.device, dtype=self.dtype, image_size=self.image_size)
+        return Wanted(self.model, self.device, self.dtype, self.image_size, self.runtime).load()
 
 
 def find_masks(request: Request) -> bool:

@@ -12,8 +12,8 @@ from maskwright.errors import InputError, OutputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from maskwright.facade import MaskModel
     from maskwright.io.datasets.protocol import Pictures, Videos
+    from maskwright.mask_model import MaskModel
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ def load_model(
     """A model, after setting torch's threads."""
     import torch
 
-    from maskwright.facade import load
+    from maskwright.cli.pace import Wanted
 
     if threads is not None:
         torch.set_num_threads(threads)
-    return load(name, device=device, dtype=dtype, image_size=image_size)
+    return Wanted(name, device, dtype, image_size).load()

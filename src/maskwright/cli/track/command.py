@@ -23,8 +23,8 @@ from maskwright.errors import InputError
 
 if TYPE_CHECKING:
     from maskwright.discover.options import Discover
-    from maskwright.facade import MaskModel
     from maskwright.io.sources import Corrupt, Source
+    from maskwright.mask_model import MaskModel
     from maskwright.track.options import TrackOptions
 
 
@@ -57,6 +57,7 @@ class Request:
     as_json: bool
     discover: bool
     discovering: Discovering
+    runtime: str | None = None
 
     @property
     def direction(self) -> Direction:
@@ -186,7 +187,9 @@ def _check_exports(exports: Exports, outputs: Outputs, again: str | None, name: 
 
 def _load(request: Request, source: Source, num_objects: int, watch: Watch, log: Path | None) -> MaskModel:
     """The model; a run that goes on from a log has the one that it began with."""
-    wanted = Wanted(request.model, request.device, request.dtype, request.image_size, request.target_fps)
+    wanted = Wanted(
+        request.model, request.device, request.dtype, request.image_size, request.runtime, request.target_fps
+    )
     before = wanted.load_as_before(log) if log is not None and request.target_fps is not None else None
     objects = max(1, num_objects)
     return before or wanted.load(watch.say, task="video", objects=objects, size=source.size)

@@ -24,10 +24,10 @@ from maskwright.errors import MaskwrightError, OutputError
 if TYPE_CHECKING:
     from maskwright.automask.search import SearchStep
     from maskwright.discover.options import Discover
-    from maskwright.facade import MaskModel
     from maskwright.frames import TrackedFrame
     from maskwright.io.sinks import FrameLog, LogHeader, Sink
     from maskwright.io.sources import Source
+    from maskwright.mask_model import MaskModel
     from maskwright.track.options import TrackOptions
     from maskwright.track.session import Session
 

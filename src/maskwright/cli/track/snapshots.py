@@ -13,7 +13,7 @@ from maskwright.errors import InputError, OutputError
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from maskwright.facade import MaskModel
+    from maskwright.mask_model import MaskModel
     from maskwright.track.options import TrackOptions
     from maskwright.track.session import Session
 

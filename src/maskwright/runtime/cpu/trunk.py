@@ -35,9 +35,9 @@ class PackedHiera(Hiera):
             return self._plain[0](pixels_BCHW)
         return super().forward(pixels_BCHW)
 
-    def _place(self, height: int, width: int) -> Tensor:
+    def place(self, height: int, width: int) -> Tensor:
         if (height, width) not in self._places:
-            self._places = {(height, width): super()._place(height, width).to(self.dtype)}
+            self._places = {(height, width): super().place(height, width).to(self.dtype)}
         return self._places[height, width]
 
 
