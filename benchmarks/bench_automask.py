@@ -131,7 +131,7 @@ def start(model: str, weights: Path, theirs: Path, picture: Path, options: argpa
         workers["plain"] = Worker(sys.executable, SCRIPT, "plain", *ours)
         return _running(workers)
     before = shim_arguments(options)
-    if theirs.exists():
+    if theirs.exists() and "transformers" not in options.without:
         arguments = [*shared, "--weights", str(theirs), *before]
         workers["transformers"] = Worker(options.transformers_python, SCRIPT, "transformers", *arguments)
     else:

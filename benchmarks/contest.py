@@ -79,6 +79,7 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runtimes", nargs="*", default=[], help="of maskwright, in the last of the dtypes: openvino, onnx"
     )
+    parser.add_argument("--without", nargs="*", default=[], choices=["transformers"], help="leave out")
     parser.add_argument("--reference-python", default=os.environ.get("MASKWRIGHT_REFERENCE_PYTHON"))
     parser.add_argument(
         "--reference-shim",
@@ -126,7 +127,7 @@ def start_workers(options: argparse.Namespace, script: str, *arguments: str) -> 
         more = ["--dtype", options.dtypes[-1], "--runtime", runtime]
         workers[f"maskwright, {runtime}"] = Worker(sys.executable, script, "maskwright", *shared, *more)
     for dtype in (*others, first):
-        if importlib.util.find_spec("transformers"):
+        if importlib.util.find_spec("transformers") and "transformers" not in options.without:
             add(sys.executable, "transformers", dtype)
     for dtype in (*others, first):
         if options.reference_python:

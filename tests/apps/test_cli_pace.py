@@ -46,7 +46,7 @@ def test_a_video_is_measured_at_its_size_with_its_objects(
     outcome = run("track", clip(tmp_path), *OBJECTS, "--target-fps", 30)
     assert outcome.code == 0
     budget = Budget(30, objects=2, size=(48, 64))
-    rest = {"device": None, "dtype": None, "image_size": None}
+    rest = {"device": None, "dtype": None, "image_size": None, "runtime": None}
     assert calls == [{"name": None, "target_fps": budget, **rest}]
     assert "chosen: nano at 384 px in float32: 40 frames/s here, 30 wanted" in outcome.err
 
@@ -68,7 +68,7 @@ def test_a_run_that_goes_on_keeps_what_was_chosen(
     assert run(*arguments).code == 0
     side = parse_header((tmp_path / "a.jsonl").read_bytes().splitlines(keepends=True)[0]).job["image_size"]
     assert run(*arguments, "--resume").code == 0
-    again = {"device": None, "dtype": "float32", "image_size": side}
+    again = {"device": None, "dtype": "float32", "image_size": side, "runtime": None}
     assert calls[1] == {"name": "nano", "target_fps": None, **again}
 
 

@@ -117,7 +117,11 @@ def test_exporting_needs_packages(package: str, tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"runtime": "tensorrt"}, "unknown runtime 'tensorrt'; use one of eager, openvino, onnx"),
+        (
+            {"runtime": "tensorrt"},
+            "unknown runtime 'tensorrt'; use one of eager, cuda-graphs, openvino, onnx",
+        ),
+        ({"runtime": "cuda-graphs", "device": "cpu"}, "need the plain runtime on a CUDA device"),
         ({"runtime": "openvino", "device": "cuda"}, "does not run on device='cuda'; use device='cpu'"),
         ({"runtime": "openvino", "dtype": "float16"}, "has no float16; use dtype='float32' or 'bfloat16'"),
         ({"runtime": "onnx", "dtype": "bfloat16"}, "has no bfloat16; use dtype='float32'"),
