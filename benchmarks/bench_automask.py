@@ -115,7 +115,8 @@ def weights_of(model: str, options: argparse.Namespace, theirs: Path) -> Path:
     if importlib.util.find_spec("transformers"):
         from image_worker import Transformers
 
-        Transformers(argparse.Namespace(weights=weights, device="cpu")).model.save_pretrained(theirs)
+        plain = argparse.Namespace(weights=weights, device="cpu", dtype="float32", runtime=None)
+        Transformers(plain).model.save_pretrained(theirs)
     return weights
 
 
