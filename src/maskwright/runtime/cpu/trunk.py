@@ -36,9 +36,11 @@ class PackedHiera(Hiera):
         return super().forward(pixels_BCHW)
 
     def place(self, height: int, width: int) -> Tensor:
-        if (height, width) not in self._places:
-            self._places = {(height, width): super().place(height, width).to(self.dtype)}
-        return self._places[height, width]
+        found = self._places.get((height, width))
+        if found is None:
+            found = super().place(height, width).to(self.dtype)
+            self._places = {(height, width): found}
+        return found
 
 
 class PackedBlock(HieraBlock):
