@@ -62,6 +62,15 @@ def test_attention(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_attention_to_nothing_is_nothing(dtype: torch.dtype) -> None:
+    q, k, v = (random(2, 1, 9, 8, seed=seed).to(dtype) for seed in range(3))
+    mask = torch.tensor([[False] * 9, [True] * 9])[:, None, None]
+    found = attend(q, k, v, mask)
+    assert not found[0].any()
+    assert torch.equal(found[1:], attend(q[1:], k[1:], v[1:]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @torch.inference_mode()
 def test_packed_layers(dtype: torch.dtype) -> None:
     plain, x, other = nn.Linear(24, 40), random(3, 5, 24), random(3, 5, 40, seed=1)

@@ -30,11 +30,11 @@ _SAMPLES = 256
 def place(network: SAM2, choice: Choice) -> SAM2:
     """Put a network where it will run, for inference only.
 
-    The finest levels pass one convolution instead of two (see ``runtime.fold``); in float32 on CUDA, memories
-    are attended to as in ``runtime.absorb_memory``.
+    The finest levels pass one convolution instead of two (see ``runtime.fold``). On CPUs, trunk and memory
+    attention of the official models get the parts of ``runtime.cpu``, and decoders work as in
+    ``runtime.absorb``. In float32 on CUDA, memories are attended to as in ``runtime.absorb_memory``.
     Convolutional trunks get channels-last weights, which on CPUs are quicker, and lose their normalisations
-    (see ``runtime.fold``); on CPUs they also work in bands that fit the caches, and decoders as in
-    ``runtime.absorb``.
+    (see ``runtime.fold``); on CPUs they also work in bands that fit the caches.
     """
     network = merge_neck(network.to(choice.device).requires_grad_(False))
     if choice.device.type == "cuda" and choice.dtype is torch.float32:

@@ -25,7 +25,7 @@ def attend(query_NHQD: Tensor, key_NHTD: Tensor, value_NHTV: Tensor, mask: Tenso
     """softmax(Q K^T) V, (N, H, Q, V), of queries that are scaled, all of one dtype and with the same N and H.
 
     Tensors may be views with strides of any kind. ``mask``: boolean, (N, 1, 1, T) or with 1 in place of N,
-    True where a key may be seen; at least one of each row.
+    True where a key may be seen; where none may, the result is 0.
     """
     if mask is not None:
         return _attend_visible(query_NHQD, key_NHTD, value_NHTV, mask)
@@ -45,8 +45,10 @@ def _attend_visible(query_NHQD: Tensor, key_NHTD: Tensor, value_NHTV: Tensor, ma
     parts = []
     for one in range(num):
         seen = visible_NT[one].nonzero()[:, 0]
+        query = query_NHQD[one : one + 1]
         key, value = (x[one : one + 1].index_select(2, seen) for x in (key_NHTD, value_NHTV))
-        parts.append(attend(query_NHQD[one : one + 1], key, value))
+        nothing = query.new_zeros(*query.shape[:3], value.shape[3])
+        parts.append(attend(query, key, value) if len(seen) else nothing)
     return torch.cat(parts)
 
 
