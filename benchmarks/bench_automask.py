@@ -29,12 +29,13 @@ from typing import Any
 
 import numpy as np
 from automask_worker import NATIVE
-from contest import HERE, Worker, add_shared_options, config_file_of, save_random_weights, shim_arguments
+from contest import HERE, Worker, add_shared_options, save_random_weights, shim_arguments
 from PIL import Image
 from stamp import stamp
 
 from maskwright.automask.options import AutomaskOptions
 from maskwright.config import PRESETS
+from maskwright.measure.others import config_file_of
 from maskwright.weights.fetch import locate
 
 SCRIPT = "automask_worker.py"

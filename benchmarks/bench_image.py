@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contest import Worker, add_options, config_file_of, save_random_weights, spread, start_workers
+from contest import Worker, add_options, save_random_weights, spread, start_workers
 from stamp import stamp
+
+from maskwright.measure.others import config_file_of
 
 SHARES = ((0.5, 0.5), (0.3, 0.4), (0.7, 0.6), (0.25, 0.75), (0.8, 0.2))
 """Where the clicks are, as shares of the picture's width and height."""

@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contest import Worker, add_options, config_file_of, save_random_weights, spread, start_workers
+from contest import Worker, add_options, save_random_weights, spread, start_workers
 from PIL import Image
 from stamp import stamp
+
+from maskwright.measure.others import config_file_of
 
 WARM = 17
 """Frames before memories and pointers are full."""

@@ -22,11 +22,12 @@ from typing import NamedTuple
 from unittest import mock
 
 import torch
-from contest import config_file_of, save_random_weights
+from contest import save_random_weights
 from stamp import stamp
 from torch import Tensor
 
 from maskwright.config import ModelConfig
+from maskwright.measure.others import config_file_of
 from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.model.memory_bank import MemoryBank, empty_bank
 from maskwright.model.prompt_encoder import NO_POINT, PromptTensors

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import math
 import os
 import statistics
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,10 @@ import numpy as np
 import torch
 
 from maskwright.config import PRESETS
+from maskwright.measure.weights import drawn
 from maskwright.sam2.build_sam import build_sam2
 
 HERE = Path(__file__).parent
-SHORT = {"tiny": "t", "small": "s", "base+": "b+", "large": "l"}
 
 
 class Worker:
@@ -89,25 +87,10 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=HERE / "results")
 
 
-def config_file_of(model: str) -> str:
-    """The official configuration file of a catalogue name."""
-    series, _, size = model.partition("-")
-    return f"configs/{series}/{series}_hiera_{SHORT[size]}.yaml"
-
-
 def save_random_weights(config_file: str, path: Path) -> None:
     """An official checkpoint, each weight drawn from its name: logits of a usual size, masks of noise."""
     state = build_sam2(config_file, device="cpu").state_dict()
-    for name, value in state.items():
-        generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-        noise = torch.randn(value.shape, generator=generator)
-        if name.endswith(".weight") and value.dim() >= 2:
-            noise /= math.sqrt(value[0].numel())
-        elif name.endswith((".weight", ".gamma")):
-            noise = 0.8 + 0.1 * noise
-        else:
-            noise *= 0.1 if name.endswith(".bias") else 0.5
-        state[name] = noise
+    state = {name: drawn(name, tuple(value.shape)) for name, value in state.items()}
     torch.save({"model": state}, path)
 
 

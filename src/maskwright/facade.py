@@ -30,7 +30,7 @@ from maskwright.runtime.protocol import Runtime
 from maskwright.runtime.select import CUDA_GRAPHS, checked_runtime, choose, runs_graphs
 from maskwright.runtime.threads import warn_if_too_many
 from maskwright.weights import catalog, fetch
-from maskwright.weights.load import build, load_checkpoint
+from maskwright.weights.load import Checkpoint, build, load_checkpoint
 
 DEFAULT_MODEL = "nano"
 """Comes inside the package, so it works offline from the first call."""
@@ -83,8 +83,7 @@ def load(
     choice = choose(device, dtype)
     if choice.device.type == "cpu":
         warn_if_too_many(torch.get_num_threads())
-    checkpoint = load_checkpoint(_file_of(name))
-    config = checkpoint.config if image_size is None else checkpoint.config.at(image_size)
+    checkpoint, config = _read(name, image_size)
 
     def eager(shape: ModelConfig) -> Runtime:
         plain = Eager(place(build(shape, checkpoint.state), choice), choice)
@@ -122,8 +121,7 @@ def export_model(
     version = OPSET if opset is None else opset
     check_exporter(version)
     check_folder(Path(folder), overwrite=overwrite)
-    checkpoint = load_checkpoint(_file_of(name))
-    config = checkpoint.config if image_size is None else checkpoint.config.at(image_size)
+    checkpoint, config = _read(name, image_size)
     both = config.video_size and not checkpoint.image_only
     return write_graphs(
         [build(shape, checkpoint.state) for shape in ((config, config.for_video) if both else (config,))],
@@ -150,8 +148,7 @@ def _load_for_graphs(
 ) -> MaskModel:
     """A model whose graphs are, or will be, in the cache."""
     executor = executor_of(runtime, device, dtype)
-    checkpoint = load_checkpoint(_file_of(name))
-    config = checkpoint.config if image_size is None else checkpoint.config.at(image_size)
+    checkpoint, config = _read(name, image_size)
 
     def cached(shape: ModelConfig) -> Runtime:
         return open_cached(checkpoint.state, executor, image_only=checkpoint.image_only, config=shape)
@@ -201,6 +198,12 @@ def _fast_enough(
     model, choice = find(budget, models, load, device=device, dtype=dtype, side=image_size, runtime=runtime)
     model.choice = choice
     return model
+
+
+def _read(name: str | os.PathLike[str], image_size: int | None) -> tuple[Checkpoint, ModelConfig]:
+    """A model file, and its configuration at the input size that was asked for."""
+    checkpoint = load_checkpoint(_file_of(name))
+    return checkpoint, checkpoint.config if image_size is None else checkpoint.config.at(image_size)
 
 
 def _file_of(name: str | os.PathLike[str]) -> Path:

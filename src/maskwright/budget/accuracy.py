@@ -23,7 +23,6 @@ PUBLISHED: dict[str, float] = {
 """J&F in per cent on SA-V test, from the table in the official README (SAM 2.1, 2024-09-29)."""
 SMALLER = (768, 512)
 """Input sizes that are tried of every other model than nano, besides its own; below, nobody knows."""
-NANO_SIZES: dict[Task, int] = {"video": 512, "photo": 704}
 UNMEASURED = "what it costs in accuracy was not measured"
 
 
@@ -80,11 +79,11 @@ def cost(name: str, side: int, own: int, dtype: str, task: Task) -> str:
     return UNMEASURED
 
 
-def standing(name: str, task: Task) -> str:
+def standing(name: str, own: int, task: Task) -> str:
     """What is known of a model at its own size, in words."""
     if name in PUBLISHED:
         return f"J&F {PUBLISHED[name]:.1f} on SA-V test as published"
-    if name == "nano":
+    if name == "nano" and own in NANO[task].float32:
         what, exact, _ = NANO[task]
-        return what.format(f"{exact[NANO_SIZES[task]]:.3f}")
+        return what.format(f"{exact[own]:.3f}")
     return "its accuracy is not known here"

@@ -70,7 +70,7 @@ class Candidate:
     @property
     def standing(self) -> str:
         """What is known of the model."""
-        return standing(self.model.config.name, self.task)
+        return standing(self.model.config.name, self.model.own_size(self.task), self.task)
 
     def least_gflop(self, budget: Budget) -> float:
         """Arithmetic of one frame that no kernel gets around; 0 where it is not known."""

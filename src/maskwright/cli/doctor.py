@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from maskwright.measure.machine import installed
 
 PACKAGES = (
     "torch",
@@ -77,10 +78,10 @@ def _versions() -> list[Finding]:
     from maskwright import __version__
 
     python = f"{platform.python_version()} at {sys.executable}, {platform.platform()}"
-    found = {name: _version(name) for name in PACKAGES}
+    found = {name: installed(name) for name in PACKAGES}
     needed = ", ".join(f"{name} {found[name] or 'MISSING'}" for name in PACKAGES)
     extras = "; ".join(f"{extra}: {_extra(names)}" for extra, names in EXTRAS.items())
-    beside = [f"{name} {version}" for name in BESIDE if (version := _version(name))]
+    beside = [f"{name} {version}" for name in BESIDE if (version := installed(name))]
     return [
         Finding("maskwright", True, f"{__version__} at {Path(__file__).parents[1]}"),
         Finding("python", True, python),
@@ -91,17 +92,10 @@ def _versions() -> list[Finding]:
 
 
 def _extra(packages: Sequence[str]) -> str:
-    found = {name: _version(name) for name in packages}
+    found = {name: installed(name) for name in packages}
     missing = [name for name, version in found.items() if version is None]
     here = [f"{name} {version}" for name, version in found.items()]
     return f"not installed ({', '.join(missing)} missing)" if missing else ", ".join(here)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _hardware() -> list[Finding]:

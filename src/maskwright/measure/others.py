@@ -24,7 +24,7 @@ from maskwright.measure.scene import Scene
 from maskwright.measure.shots import Answer, Click, Corners, Failure, Shot
 from maskwright.runtime.cpu.pages import SETTINGS
 from maskwright.weights.keymaps import from_ours, is_memory
-from maskwright.weights.load import Checkpoint, convert, load_checkpoint
+from maskwright.weights.load import convert, load_checkpoint
 
 WORKER = Path(__file__).parent / "outside" / "worker.py"
 NAMES = {"official": "sam2", "transformers": "transformers"}
@@ -197,7 +197,7 @@ def jobs_for(
     save_file({name: value.contiguous().clone() for name, value in theirs.items()}, folder / "theirs.st")
     np.save(folder / "picture.npy", np.asarray(read_image(scene.photo)))
     return {
-        "config_file": _config_file(checkpoint),
+        "config_file": config_file_of(checkpoint.config.name),
         "weights": str(official),
         "weights_transformers": str(folder / "theirs.st"),
         "image_names": sorted(from_ours(pictures, "transformers")),
@@ -214,8 +214,9 @@ def jobs_for(
     }
 
 
-def _config_file(checkpoint: Checkpoint) -> str:
-    series, _, size = checkpoint.config.name.partition("-")
+def config_file_of(name: str) -> str:
+    """The official configuration file of a catalogue name."""
+    series, _, size = name.partition("-")
     return f"configs/{series}/{series}_hiera_{_SIZES[size]}.yaml"
 
 

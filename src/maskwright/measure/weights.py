@@ -59,10 +59,11 @@ def random_state(config: ModelConfig) -> dict[str, Tensor]:
     """
     with torch.device("meta"):
         shapes = SAM2(config).state_dict()
-    return {name: _drawn(name, tuple(value.shape)) for name, value in shapes.items()}
+    return {name: drawn(name, tuple(value.shape)) for name, value in shapes.items()}
 
 
-def _drawn(name: str, shape: tuple[int, ...]) -> Tensor:
+def drawn(name: str, shape: tuple[int, ...]) -> Tensor:
+    """One weight of a shape, drawn from its name."""
     if name == _THERE:
         return torch.full(shape, 20.0)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode())))

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from maskwright.config import ModelConfig
 from maskwright.errors import CheckpointError, InputError, MissingExtraError, OutputError
-from maskwright.runtime.eager import Eager, place
+from maskwright.runtime.eager import Eager
 from maskwright.runtime.exported.engine import Engine, OnnxEngine, OpenVinoEngine, Setting
 from maskwright.runtime.exported.export import OPSET, check_exporter, graphs_for, write_graphs
 from maskwright.runtime.exported.manifest import FORMAT, Manifest
 from maskwright.runtime.exported.runtime import Exported
+from maskwright.runtime.fold import fold_normalisation
 from maskwright.runtime.select import FAST, GRAPH_RUNTIMES, choose
 from maskwright.weights.fetch import cache_folder
 from maskwright.weights.load import build
@@ -124,8 +125,8 @@ def open_cached(
 
 def fingerprint_of(config: ModelConfig, state: Mapping[str, Tensor]) -> str:
     """``Runtime.fingerprint`` of a network, as the plain runtime tells it."""
-    choice = choose("cpu")
-    return Eager(place(build(config, state), choice), choice).fingerprint()
+    # of what is done to a network where it is placed, folding alone changes its weights
+    return Eager(fold_normalisation(build(config, state)), choose("cpu")).fingerprint()
 
 
 def _cached_folder(
