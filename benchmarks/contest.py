@@ -70,12 +70,15 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
         "--dtypes",
         nargs="+",
         default=["float32"],
-        choices=["float32", "bfloat16", "float16"],
-        help="compute dtypes, each of them a contestant (for automatic masks: of maskwright); the last "
-        "implementation with the first dtype is the reference",
+        choices=["float32", "bfloat16", "float16", "int8"],
+        help="compute dtypes, each of them a contestant (for automatic masks, and int8: of maskwright); the "
+        "last implementation with the first dtype is the reference",
     )
     parser.add_argument(
-        "--runtimes", nargs="*", default=[], help="of maskwright, in the last of the dtypes: openvino, onnx"
+        "--runtimes",
+        nargs="*",
+        default=[],
+        help="of maskwright, in the last of the other dtypes: openvino, onnx",
     )
     parser.add_argument("--without", nargs="*", default=[], choices=["transformers"], help="leave out")
     parser.add_argument("--reference-python", default=os.environ.get("MASKWRIGHT_REFERENCE_PYTHON"))
@@ -97,7 +100,7 @@ def save_random_weights(config_file: str, path: Path) -> None:
 def start_workers(options: argparse.Namespace, script: str, *arguments: str) -> dict[str, Worker]:
     """Ours first; the reference for parity is the last of the rest, in the first of the dtypes."""
     shared = [*arguments, "--device", options.device, "--threads", str(options.threads)]
-    first, *others = options.dtypes
+    first, *others = [dtype for dtype in options.dtypes if dtype != "int8"]
     workers = {}
 
     def add(python: str, who: str, dtype: str, *more: str) -> None:
@@ -107,7 +110,7 @@ def start_workers(options: argparse.Namespace, script: str, *arguments: str) -> 
     for dtype in options.dtypes:
         add(sys.executable, "maskwright", dtype)
     for runtime in options.runtimes:
-        more = ["--dtype", options.dtypes[-1], "--runtime", runtime]
+        more = ["--dtype", (first, *others)[-1], "--runtime", runtime]
         workers[f"maskwright, {runtime}"] = Worker(sys.executable, script, "maskwright", *shared, *more)
     for dtype in (*others, first):
         if importlib.util.find_spec("transformers") and "transformers" not in options.without:

@@ -54,7 +54,8 @@ def load(
             ``target_fps`` any named model that is on this machine.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; the best one here by default.
         dtype: Compute dtype: ``"float32"`` (the default, exact), ``"bfloat16"``, ``"float16"``, or ``"fast"``
-            for what suits the device, at a small cost in accuracy (see ``runtime.select``).
+            for what suits the device, at a small cost in accuracy (see ``runtime.select``). ``"int8"``, for
+            the official models on processors, multiplies in int8 in the widest layers.
         image_size: Side of the network's input in pixels, a multiple of 32, for pictures and videos; by
             default the model's own (nano has two, see ``ModelConfig``). Smaller is faster and coarser.
         runtime: ``"eager"`` (PyTorch, the default), ``"openvino"`` or ``"onnx"`` (ONNX Runtime), which need

@@ -74,13 +74,14 @@ def test_attention_to_nothing_is_nothing(dtype: torch.dtype) -> None:
 @torch.inference_mode()
 def test_packed_layers(dtype: torch.dtype) -> None:
     plain, x, other = nn.Linear(24, 40), random(3, 5, 24), random(3, 5, 40, seed=1)
-    layer = PackedLinear(plain, dtype)
+    second = nn.Linear(40, 24)
+    layer, back = PackedLinear(plain, dtype), PackedLinear(second, dtype)
     y = plain(x)
     for found, wanted in (
         (layer(x), y),
-        (layer.gelu(x), F.gelu(y)),
-        (layer.relu(x), F.relu(y)),
         (layer.plus(x, other.to(dtype)), y + other),
+        (layer.into(back, x, "relu"), second(F.relu(y))),
+        (layer.into(back, x, "gelu", x.to(dtype)), second(F.gelu(y)) + x),
     ):
         assert found.dtype is dtype
         assert error(found, wanted) < NEAR[dtype]
@@ -167,7 +168,7 @@ def test_what_cannot_be_packed_stays(monkeypatch: pytest.MonkeyPatch, why: str) 
     if why == "oneDNN":
         monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     if why == "wrong numbers":
-        monkeypatch.setattr(PackedLinear, "gelu", PackedLinear.forward)
+        monkeypatch.setattr(PackedLinear, "into", lambda self, reduce, x_C, *_: x_C)
     pack(network, torch.float16 if why == "dtype" else torch.float32)
     packs.cache_clear()
     assert (type(network.trunk), type(network.memory_attention)) == before

@@ -108,9 +108,9 @@ def test_dtypes_have_several_spellings(dtype: str | torch.dtype) -> None:
     assert choose("cpu", dtype).dtype is torch.bfloat16
 
 
-@pytest.mark.parametrize("dtype", ["float64", "int8", "", torch.int64])
+@pytest.mark.parametrize("dtype", ["float64", "int4", "", torch.int64])
 def test_unknown_dtype(dtype: str | torch.dtype) -> None:
-    with pytest.raises(InputError, match="use float32, bfloat16, float16 or fast"):
+    with pytest.raises(InputError, match="use float32, bfloat16, float16, int8 or fast"):
         choose("cpu", dtype)
 
 

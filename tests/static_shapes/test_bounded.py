@@ -83,7 +83,7 @@ def follow_for_long() -> dict[int, Held]:
 
 @pytest.fixture(scope="module")
 def moments() -> dict[int, Held]:
-    """In a process of its own: what other tests leave in theirs moves its memory up and down by more than this."""
+    """In a process of its own: what other tests have left in this one moves its memory by more."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
         return fresh.submit(follow_for_long).result()
 

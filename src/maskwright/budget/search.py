@@ -18,7 +18,7 @@ from maskwright.budget.choice import OUT_OF_TIME, BudgetChoice, Tried
 from maskwright.budget.options import Budget
 from maskwright.budget.store import Speeds, is_busy
 from maskwright.budget.timing import Clock, Loaded, Speed
-from maskwright.errors import DownloadError, MaskwrightError
+from maskwright.errors import DownloadError, InputError, MaskwrightError
 from maskwright.runtime.select import FAST, choose
 from maskwright.weights import catalog, fetch
 
@@ -171,6 +171,8 @@ def find(
     place = choose(device, None).device
     wanted = [None, FAST] if dtype is None else [dtype]
     dtypes = list(dict.fromkeys(choose(place, one).dtype_name for one in wanted))
+    if "int8" in dtypes:
+        raise InputError("target_fps does not choose among models in int8; leave dtype out")
     trials = Trials(
         lambda one: load(file_of(one.model), device=place, runtime=runtime, **one.options),
         budget,

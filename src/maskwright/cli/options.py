@@ -31,7 +31,10 @@ TargetFps = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best one here by default.")]
 Dtype = Annotated[
     str | None,
-    typer.Option(help="float32 (the default, exact), bfloat16, float16, or fast: what suits the device."),
+    typer.Option(
+        help="float32 (the default, exact), bfloat16, float16, fast (what suits the device), or int8 "
+        "(official models on processors)."
+    ),
 ]
 Runtime = Annotated[
     str | None,

@@ -41,7 +41,7 @@ def place(network: SAM2, choice: Choice) -> SAM2:
         absorb_memory(network)  # with half precision PyTorch has a quicker kernel, for equal widths only
     if choice.device.type == "cpu":
         absorb_decoder(network)
-        pack(network, choice.dtype)
+        pack(network, choice.maps, int8=choice.dtype is torch.int8)
     if isinstance(network.config.trunk, EfficientNetConfig):
         fold_normalisation(network)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -64,7 +64,7 @@ class Eager:
     def __init__(self, network: SAM2, choice: Choice) -> None:
         self._network = network
         self._choice = choice
-        self._later = torch.float32 if network.config.match_memory else choice.dtype
+        self._later = torch.float32 if network.config.match_memory else choice.maps
 
     @property
     def config(self) -> ModelConfig:
@@ -80,7 +80,7 @@ class Eager:
 
     @torch.inference_mode()
     def encode_image(self, pixels_B3HW: Tensor) -> ImageFeatures:
-        with self._precision(self.dtype):
+        with self._precision(self._choice.maps):
             features = self._network.encode_image(pixels_B3HW.to(self.device))
         return self._stored(features)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 KNOWN = (
     "avx2",
     "avx512f",
+    "avx_vnni",
     "avx512_vnni",
     "avx512_bf16",
     "amx_tile",

@@ -52,8 +52,13 @@ DTYPES: dict[str, torch.dtype] = {
     "bf16": torch.bfloat16,
     "float16": torch.float16,
     "fp16": torch.float16,
+    "int8": torch.int8,
 }
 """Names of compute dtypes that a user may ask for."""
+LONG_NAMES = ("float32", "bfloat16", "float16", "int8")
+"""Of these the ones for messages."""
+INT8_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+"""Instruction sets that multiply and add int8 without losing bits on the way."""
 
 EAGER = "eager"
 CUDA_GRAPHS = "cuda-graphs"
@@ -75,13 +80,18 @@ class Choice:
 
     device: torch.device
     dtype: torch.dtype
-    """Compute dtype."""
+    """Compute dtype; int8 is that of the widest layers."""
     reason: str
     """One line for people: why this device and dtype."""
 
     @property
+    def maps(self) -> torch.dtype:
+        """What is computed in beside layers in int8: the fast dtype of the device; else the compute dtype."""
+        return row_of(self.device).fast if self.dtype is torch.int8 else self.dtype
+
+    @property
     def dtype_name(self) -> str:
-        """``float32``, ``bfloat16`` or ``float16``."""
+        """``float32``, ``bfloat16``, ``float16`` or ``int8``."""
         return str(self.dtype).removeprefix("torch.")
 
 
@@ -102,6 +112,8 @@ def choose(device: str | torch.device | None = None, dtype: str | torch.dtype | 
         return Choice(place, row.fast, f"{place} ({how}); {name}: {row.why}")
     wanted = _checked_dtype(dtype)
     _reject_emulated(place, wanted)
+    if wanted is torch.int8:
+        _reject_without_int8(place)
     return Choice(place, wanted, f"{place} ({how}); dtype asked for")
 
 
@@ -160,7 +172,7 @@ def _checked_device(device: str | torch.device) -> torch.device:
 def _checked_dtype(dtype: str | torch.dtype) -> torch.dtype:
     wanted = DTYPES.get(str(dtype).removeprefix("torch.").lower())
     if wanted is None:
-        raise InputError(f"unknown dtype {str(dtype)!r}; use float32, bfloat16, float16 or fast")
+        raise InputError(f"unknown dtype {str(dtype)!r}; use {', '.join(LONG_NAMES)} or {FAST}")
     return wanted
 
 
@@ -169,6 +181,13 @@ def _reject_emulated(place: torch.device, wanted: torch.dtype) -> None:
     if place.type == "cuda" and wanted is torch.bfloat16 and torch.cuda.get_device_capability(place) < (8, 0):
         name = torch.cuda.get_device_name(place)
         raise InputError(f"{name} has no bfloat16; use dtype='float16' or 'float32'")
+
+
+def _reject_without_int8(place: torch.device) -> None:
+    if place.type != "cpu":
+        raise InputError(f"int8 is for processors; on {place} use dtype='fast'")
+    if not INT8_PRODUCTS & instruction_sets():
+        raise InputError("this processor has no instructions for int8 (VNNI, AMX); use dtype='fast'")
 
 
 def _listing() -> str:

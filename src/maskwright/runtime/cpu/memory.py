@@ -26,11 +26,13 @@ Table = tuple[Tensor, Tensor]
 class PackedMemoryAttention(MemoryAttention):
     """The memory attention ``plain`` with its parameters: products in a dtype, sums of layers in float32."""
 
-    def __init__(self, plain: MemoryAttention, dtype: torch.dtype) -> None:
+    def __init__(
+        self, plain: MemoryAttention, dtype: torch.dtype, kind: type[PackedLinear] = PackedLinear
+    ) -> None:
         nn.Module.__init__(self)
         self.norm, self.dtype = plain.norm, dtype
         self._plain = (plain,)  # in a tuple, so that its parameters do not count twice
-        self.layers = nn.ModuleList(PackedLayer(layer, dtype) for layer in plain.layers)  # type: ignore[arg-type]
+        self.layers = nn.ModuleList(PackedLayer(layer, dtype, kind) for layer in plain.layers)  # type: ignore[arg-type]
         self._tables: dict[tuple[int, int], Table] = {}
 
     def forward(
@@ -72,12 +74,12 @@ class PackedLayer(MemoryAttentionLayer):
     expand: PackedLinear
     reduce: PackedLinear
 
-    def __init__(self, plain: MemoryAttentionLayer, dtype: torch.dtype) -> None:
+    def __init__(self, plain: MemoryAttentionLayer, dtype: torch.dtype, kind: type[PackedLinear]) -> None:
         nn.Module.__init__(self)
         self.norm1, self.norm2, self.norm3 = plain.norm1, plain.norm2, plain.norm3
         self.self_attention = PackedRotary(plain.self_attention, dtype)
         self.cross_attention = PackedRotary(plain.cross_attention, dtype, absorb=dtype is not torch.float32)
-        self.expand, self.reduce = PackedLinear(plain.expand, dtype), PackedLinear(plain.reduce, dtype)
+        self.expand, self.reduce = kind(plain.expand, dtype), kind(plain.reduce, dtype)
 
     def forward(
         self,
@@ -95,7 +97,7 @@ class PackedLayer(MemoryAttentionLayer):
             self.norm2(image_NIC), placed_NTD, memory_NTD, visible_N11T, rotary, num_placeless
         )
         image_NIC = image_NIC + self.cross_attention.out(mixed_NID)
-        return image_NIC + self.reduce(self.expand.relu(self.norm3(image_NIC)))
+        return image_NIC + self.expand.into(self.reduce, self.norm3(image_NIC), "relu")
 
 
 class PackedRotary(Attention):

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 DTYPES = (torch.float32, torch.bfloat16)
 """What layers are packed for."""
+ALGORITHMS = {"none": "", "relu": "", "gelu": "none"}
+"""What oneDNN can do after a product, with what it wants to know besides; GELU is the exact one."""
 
 
 class PackedLinear(nn.Linear):
@@ -31,20 +33,15 @@ class PackedLinear(nn.Linear):
         self.dtype = dtype
         weight_EC, bias_E = instead or (plain.weight, plain.bias)
         self.out_features, self.in_features = weight_EC.shape
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight_EC.to(dtype).contiguous())
+        self._pack(weight_EC, bias_E)
+
+    def _pack(self, weight_EC: Tensor, bias_E: Tensor) -> None:
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight_EC.to(self.dtype).contiguous())
         self.register_buffer("packed", packed, persistent=False)
-        self.register_buffer("offset", bias_E.to(dtype), persistent=False)
+        self.register_buffer("offset", bias_E.to(self.dtype), persistent=False)
 
     def forward(self, x_C: Tensor) -> Tensor:
-        return self._run(x_C, "none", "")
-
-    def gelu(self, x_C: Tensor) -> Tensor:
-        """With the exact GELU after it."""
-        return self._run(x_C, "gelu", "none")
-
-    def relu(self, x_C: Tensor) -> Tensor:
-        """With ReLU after it."""
-        return self._run(x_C, "relu", "")
+        return self._run(x_C, "none")
 
     def plus(self, x_C: Tensor, other_C: Tensor) -> Tensor:
         """With a sum after it, of the same shape and dtype."""
@@ -52,9 +49,16 @@ class PackedLinear(nn.Linear):
         out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x_C, other_C, self.packed, self.offset, "add")
         return out
 
-    def _run(self, x_C: Tensor, activation: str, algorithm: str) -> Tensor:
+    def into(
+        self, reduce: PackedLinear, x_C: Tensor, activation: str, other_C: Tensor | None = None
+    ) -> Tensor:
+        """This layer, an activation, another layer of the same kind, and a sum if one is asked for."""
+        hidden_E = self._run(x_C, activation)
+        return reduce._run(hidden_E, "none") if other_C is None else reduce.plus(hidden_E, other_C)
+
+    def _run(self, x_C: Tensor, activation: str) -> Tensor:
         out: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x_C.to(self.dtype), self.packed, self.offset, activation, [], algorithm
+            x_C.to(self.dtype), self.packed, self.offset, activation, [], ALGORITHMS[activation]
         )
         return out
 
@@ -66,8 +70,8 @@ def follows_caller(dtype: torch.dtype) -> bool:
 
 @cache
 @torch.no_grad()
-def packs(dtype: torch.dtype) -> bool:
-    """Whether layers can be packed here: oneDNN is part of PyTorch, and right in a trial of every way.
+def packs(dtype: torch.dtype, kind: type[PackedLinear] = PackedLinear) -> bool:
+    """Whether layers of a kind work here: oneDNN is part of PyTorch, and right in a trial of every way.
 
     oneDNN's interface in PyTorch is not a public one, so nothing is taken for granted.
     """
@@ -75,13 +79,18 @@ def packs(dtype: torch.dtype) -> bool:
         return False
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        plain, x_NC, other_NC = nn.Linear(32, 48), torch.randn(5, 32), torch.randn(5, 48)
+        first, second = nn.Linear(32, 48), nn.Linear(48, 32)
+        x_NC, other_NC = torch.randn(5, 32), torch.randn(5, 32)
     try:
-        layer = PackedLinear(plain, dtype)
-        found = layer(x_NC), layer.gelu(x_NC), layer.relu(x_NC), layer.plus(x_NC, other_NC.to(dtype))
+        expand, reduce = kind(first, dtype), kind(second, dtype)
+        found = (
+            expand(x_NC),
+            expand.into(reduce, x_NC, "relu"),
+            expand.into(reduce, x_NC, "gelu", other_NC.to(dtype)),
+        )
     except (AttributeError, RuntimeError):
         return False
-    y_NC = plain(x_NC)
-    wanted = y_NC, F.gelu(y_NC), F.relu(y_NC), y_NC + other_NC
-    near = 1e-5 if dtype is torch.float32 else 0.05
+    hidden_NE = first(x_NC)
+    wanted = hidden_NE, second(F.relu(hidden_NE)), second(F.gelu(hidden_NE)) + other_NC
+    near = 1e-5 if (kind, dtype) == (PackedLinear, torch.float32) else 0.05
     return all(torch.allclose(a.float(), b, atol=near) for a, b in zip(found, wanted, strict=True))

@@ -16,18 +16,19 @@ from maskwright.runtime.cpu.packed import PackedLinear, follows_caller
 PIECE_BYTES = 8 << 20
 """Size of the widest map inside a block that is held at a time."""
 Size = tuple[int, int]
+Kind = type[PackedLinear]
 
 
 class PackedHiera(Hiera):
     """The trunk ``plain`` with its parameters, in a dtype from the first block on."""
 
-    def __init__(self, plain: Hiera, dtype: torch.dtype) -> None:
+    def __init__(self, plain: Hiera, dtype: torch.dtype, kind: Kind = PackedLinear) -> None:
         nn.Module.__init__(self)
         self.config, self.plans, self.dtype = plain.config, plain.plans, dtype
         self._plain = (plain,)  # in a tuple, so that its parameters do not count twice
         self.patch, self.position = plain.patch, plain.position
         self.window_position = plain.window_position
-        self.blocks = nn.ModuleList(PackedBlock(block, dtype) for block in plain.blocks)  # type: ignore[arg-type]
+        self.blocks = nn.ModuleList(PackedBlock(block, dtype, kind) for block in plain.blocks)  # type: ignore[arg-type]
         self._places: dict[Size, Tensor] = {}
 
     def forward(self, pixels_BCHW: Tensor) -> list[Tensor]:
@@ -49,12 +50,12 @@ class PackedBlock(HieraBlock):
     attention: PackedAttention
     mlp: PackedMLP
 
-    def __init__(self, plain: HieraBlock, dtype: torch.dtype) -> None:
+    def __init__(self, plain: HieraBlock, dtype: torch.dtype, kind: Kind) -> None:
         nn.Module.__init__(self)
         self.plan, self.dtype = plain.plan, dtype
         self.norm1, self.norm2 = plain.norm1, plain.norm2
-        self.attention = PackedAttention(plain.attention, dtype)
-        self.mlp = PackedMLP(plain.mlp, dtype)
+        self.attention = PackedAttention(plain.attention, dtype, kind)
+        self.mlp = PackedMLP(plain.mlp, dtype, kind)
         self.widen = None if plain.widen is None else PackedLinear(plain.widen, dtype)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
@@ -74,10 +75,10 @@ class PackedAttention(WindowAttention):
     qkv: PackedLinear
     out: PackedLinear
 
-    def __init__(self, plain: WindowAttention, dtype: torch.dtype) -> None:
+    def __init__(self, plain: WindowAttention, dtype: torch.dtype, kind: Kind) -> None:
         nn.Module.__init__(self)
         self.heads, self.pool = plain.heads, plain.pool
-        self.qkv = PackedLinear(plain.qkv, dtype, _scaled_queries(plain))
+        self.qkv = kind(plain.qkv, dtype, _scaled_queries(plain))
         self.out = PackedLinear(plain.out, dtype)
 
     def forward(self, x_WHWC: Tensor) -> Tensor:
@@ -109,9 +110,9 @@ def _scaled_queries(plain: WindowAttention) -> tuple[Tensor, Tensor]:
 class PackedMLP(MLP):
     """Two layers with GELU between them."""
 
-    def __init__(self, plain: MLP, dtype: torch.dtype) -> None:
+    def __init__(self, plain: MLP, dtype: torch.dtype, kind: Kind) -> None:
         nn.Module.__init__(self)
-        self.layers = nn.ModuleList(PackedLinear(layer, dtype) for layer in plain.layers)  # type: ignore[arg-type]
+        self.layers = nn.ModuleList(kind(layer, dtype) for layer in plain.layers)  # type: ignore[arg-type]
         self.activation = plain.activation
 
     def beside(self, x_RC: Tensor, norm: nn.Module) -> Tensor:
@@ -120,7 +121,7 @@ class PackedMLP(MLP):
         assert isinstance(expand, PackedLinear)
         assert isinstance(reduce, PackedLinear)
         rows = max(256, PIECE_BYTES // (expand.out_features * x_RC.element_size()))
-        parts = [reduce.plus(expand.gelu(norm(piece_RC)), piece_RC) for piece_RC in x_RC.split(rows)]
+        parts = [expand.into(reduce, norm(piece_RC), "gelu", piece_RC) for piece_RC in x_RC.split(rows)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
