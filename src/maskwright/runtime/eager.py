@@ -64,7 +64,8 @@ class Eager:
     def __init__(self, network: SAM2, choice: Choice) -> None:
         self._network = network
         self._choice = choice
-        self._later = torch.float32 if network.config.match_memory else choice.maps
+        self._maps = choice.maps
+        self._later = torch.float32 if network.config.match_memory else self._maps
 
     @property
     def config(self) -> ModelConfig:
@@ -80,7 +81,7 @@ class Eager:
 
     @torch.inference_mode()
     def encode_image(self, pixels_B3HW: Tensor) -> ImageFeatures:
-        with self._precision(self._choice.maps):
+        with self._precision(self._maps):
             features = self._network.encode_image(pixels_B3HW.to(self.device))
         return self._stored(features)
 
