@@ -24,6 +24,7 @@ from maskwright.pixels.preprocess import preprocess
 from maskwright.pixels.rgb import to_uint8
 from maskwright.refine import RefineSettings, draw_again
 from maskwright.runtime.batching import ObjectPrompt, decode_chunks, full_size_chunks, object_prompt
+from maskwright.runtime.kernels.masks import fetched
 from maskwright.runtime.protocol import Runtime
 from maskwright.runtime.stored import Kind, read_stored, write_stored
 from maskwright.types import BoolArray, ByteArray, ImageArray, Prompt, PromptLike, Size
@@ -193,7 +194,7 @@ class Embedding:
             threshold=threshold,
         )
         for part, full_NHW in chunks:
-            flat[part] = (full_NHW > threshold).cpu().numpy()
+            flat[part] = fetched(full_NHW > threshold)
         return bitmaps
 
     def _decode(self, objects: Sequence[ObjectPrompt], *, candidates: bool) -> tuple[Tensor, Tensor, Tensor]:

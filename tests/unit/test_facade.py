@@ -102,7 +102,7 @@ class TestLoad:
             mw.load(path)
 
     @pytest.mark.parametrize(
-        "options", [{"device": "gpu"}, {"dtype": "int8"}, {"image_size": 100}, {"image_size": 0}]
+        "options", [{"device": "gpu"}, {"dtype": "int4"}, {"image_size": 100}, {"image_size": 0}]
     )
     def test_impossible_options(self, model_file: Path, options: dict[str, object]) -> None:
         with pytest.raises(mw.InputError):

@@ -18,7 +18,9 @@ from maskwright.runtime.eager import Eager, place
 from maskwright.runtime.fake import Fake
 from maskwright.runtime.select import choose
 from maskwright.sam2.sam2_video_predictor import SAM2VideoPredictor
+from maskwright.track.ahead import ReadyFrame
 from maskwright.track.options import TrackOptions
+from maskwright.track.session import Session
 from maskwright.types import Box, Points
 from small import SMALL, lively, small_clip
 
@@ -71,6 +73,15 @@ def readers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "maskwright-prefetch"]
 
 
+@pytest.fixture(params=[False, True], ids=["on a processor", "as for a GPU"])
+def prepares_ahead(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether frames are also stretched on another thread."""
+    monkeypatch.setattr(Session, "prepares_ahead", request.param)
+    ahead: bool = request.param
+    return ahead
+
+
+@pytest.mark.usefixtures("prepares_ahead")
 class TestSameAsPushing:
     def test_forward(self, model: MaskModel, clip: np.ndarray) -> None:
         prompts: dict[int, Any] = {1: CLICK, 2: {4: BOX}, 3: {0: BOX, 6: Points((50, 30))}}
@@ -287,6 +298,7 @@ class TestRanges:
         assert not readers()
 
 
+@pytest.mark.usefixtures("prepares_ahead")
 class TestCancelling:
     def test_closing_ends_everything(self, drawing: MaskModel, clip: np.ndarray) -> None:
         closed = threading.Event()
@@ -340,6 +352,19 @@ class TestCancelling:
                 seen.append(one.index)
         assert seen == [0, 1, 2]
         assert not readers()
+
+
+def test_what_was_made_of_a_frame_goes_when_it_is_no_longer_needed(
+    model: MaskModel, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "prepares_ahead", True)
+    with model.track(clip[:6], {1: {3: BOX}}, start=0) as tracking:
+        for tracked in tracking:
+            assert tracked.image is not None
+            here = tracking.session._now
+            assert here is not None
+            assert isinstance(here.frame, ReadyFrame) == (tracked.index < 3), "nothing was encoded before"
+            assert not any(isinstance(one.frame, ReadyFrame) for one in tracking.session._before)
 
 
 class TestDroppingFrames:

@@ -116,7 +116,7 @@ def test_a_recipe_becomes_settings_and_plain_values():
     options = Options(FILES.data, FILES.out, init="tiny.safetensors", lora=4)
     recipe = open_recipe("nano-memory", ["memory.clips=3", "loop.seed=5"], options)
     assert (recipe.task, recipe.init, recipe.freeze, recipe.lora) == ("memory", "tiny.safetensors", "none", 4)
-    assert (recipe.loop.seed, recipe.loop.minutes, recipe.loop.beta) == (5, 28.0, 0.99)
+    assert (recipe.loop.seed, recipe.loop.steps, recipe.loop.beta) == (5, 830, 0.99)
     assert isinstance(recipe.settings, MemoryConfig)
     assert (recipe.settings.clips, recipe.settings.decode_from) == (3, 0.06)
     tables = recipe.tables()

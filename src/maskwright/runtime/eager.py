@@ -82,7 +82,7 @@ class Eager:
     @torch.inference_mode()
     def encode_image(self, pixels_B3HW: Tensor) -> ImageFeatures:
         with self._precision(self._maps):
-            features = self._network.encode_image(pixels_B3HW.to(self.device))
+            features = self._network.encode_image(pixels_B3HW.to(self.device, non_blocking=True))
         return self._stored(features)
 
     @torch.inference_mode()

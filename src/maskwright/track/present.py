@@ -15,6 +15,7 @@ from maskwright.frames import Frame, TrackedFrame
 from maskwright.pixels.boxes import boxes_of
 from maskwright.pixels.postprocess import VIDEO_FILL, clean, separate, upscale
 from maskwright.runtime.batching import PIXELS_PER_CALL
+from maskwright.runtime.kernels.masks import fetched
 from maskwright.track.objects import ObjectId
 from maskwright.track.options import TrackOptions
 from maskwright.track.visited import Answer
@@ -65,11 +66,10 @@ def present(
 def _bitmaps(shown_NHW: Tensor, size: Size, options: TrackOptions) -> BoolArray:
     """(N, h, w): stretched a bounded number at a time, unless objects have to be compared pixel by pixel."""
     if options.non_overlapping:
-        apart: BoolArray = (separate(upscale(shown_NHW, size)) > 0).cpu().numpy()
-        return apart
+        return fetched(separate(upscale(shown_NHW, size)) > 0)
     step = max(1, PIXELS_PER_CALL // (size[0] * size[1]))
     parts = [
-        (upscale(shown_NHW[start : start + step], size) > 0).cpu().numpy()
+        fetched(upscale(shown_NHW[start : start + step], size) > 0)
         for start in range(0, len(shown_NHW), step)
     ]
     bitmaps: BoolArray = np.concatenate(parts)

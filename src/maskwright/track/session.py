@@ -16,6 +16,7 @@ from maskwright.io.sources.protocol import Closing
 from maskwright.pixels.rgb import to_uint8
 from maskwright.runtime.protocol import Runtime
 from maskwright.track import ask, snapshot
+from maskwright.track.ahead import made_ready
 from maskwright.track.objects import Discovery, FollowedObject, ObjectId, Slot, checked_id
 from maskwright.track.options import TrackOptions
 from maskwright.track.present import present
@@ -153,6 +154,18 @@ class Session(Closing):
         self._tracks.objects.tally({one.id for one in tracked if one.visible and one.area})
         return tracked
 
+    @property
+    def prepares_ahead(self) -> bool:
+        """Whether :meth:`made_ready` gains time: not on processors, which are busy tracking (docs/log.md)."""
+        return self._runtime.device.type != "cpu"
+
+    def made_ready(self, frame: Frame) -> Frame:
+        """The same frame, to be pushed here later, with the work done that needs nothing but the frame.
+
+        Unlike everything else here it may be called on another thread.
+        """
+        return made_ready(frame, self._runtime.config, self._runtime.device)
+
     def add_discovered(self, bitmaps: Iterable[BoolArray], *, above: int = 0) -> TrackedFrame:
         """Follow further objects of the current frame, which nobody has asked for.
 
@@ -273,7 +286,7 @@ class Session(Closing):
         """Write what was found in the current frame into the memory, now that no prompt can change it."""
         if self._now is not None:
             self._tracks.remember(self._now, self._tracks.objects)
-            self._now.features = None
+            self._now.forget_features()
             self._before.append(self._now)
             self._now = None
 

@@ -10,8 +10,9 @@ from weakref import proxy
 
 from maskwright.errors import InputError
 from maskwright.frames import Frame, TrackedFrame
-from maskwright.io.sources import Latest, Source, prefetch
+from maskwright.io.sources import Latest, Source
 from maskwright.io.sources.protocol import Closing
+from maskwright.track.ahead import read_ahead
 from maskwright.track.ask import VideoPrompt
 from maskwright.track.objects import ObjectId, checked_id
 from maskwright.track.session import Session
@@ -22,9 +23,6 @@ Prompts: TypeAlias = Mapping[int, VideoPrompt | Mapping[int, VideoPrompt]]
 """By object: a prompt in the first frame visited, or prompts by frame number."""
 Scout: TypeAlias = Callable[[Session, TrackedFrame], TrackedFrame]
 """Sees each frame after it was tracked, may add or remove objects, and returns the frame as it is then."""
-
-READ_AHEAD = 4
-"""Frames decoded ahead of the one being tracked."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +213,7 @@ class Tracking(Closing, Iterator[TrackedFrame]):
             self._reader = Latest(frames)
             reader: Any = self._reader
         else:
-            reader = prefetch(frames, READ_AHEAD)
+            reader = read_ahead(frames, self.session.made_ready if self.session.prepares_ahead else None)
         with closing(reader):
             for frame in reader:
                 yield self._track(frame)

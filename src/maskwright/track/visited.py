@@ -10,6 +10,7 @@ from torch import Tensor
 from maskwright.frames import Frame
 from maskwright.model.candidates import Chosen
 from maskwright.model.mask_decoder import ImageFeatures
+from maskwright.track.ahead import ReadyFrame
 from maskwright.track.objects import ObjectId
 from maskwright.types import Prompt
 
@@ -43,6 +44,12 @@ class Visited:
     """The tick as each object counts it, without frames that are not in its memory."""
     features: ImageFeatures | None = None
     """Without memory; made when first needed."""
+
+    def forget_features(self) -> None:
+        """Let go of what can be made again from the picture."""
+        self.features = None
+        if isinstance(self.frame, ReadyFrame):
+            self.frame = self.frame.bare
 
     def forget(self, number: ObjectId) -> None:
         """Drop everything about one object."""

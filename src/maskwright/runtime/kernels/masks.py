@@ -70,6 +70,13 @@ def pack(bitmaps_NHW: Tensor) -> Tensor:
     return bits
 
 
+def fetched(bitmaps_NHW: Tensor) -> BoolArray:
+    """Bool (..., h, w) of any device on the host, a copy; from other devices as bits."""
+    if bitmaps_NHW.device.type == "cpu":
+        return bitmaps_NHW.numpy()  # type: ignore[no-any-return]
+    return unpack(pack(bitmaps_NHW), bitmaps_NHW.shape[-1])
+
+
 def unpack(bits_NHB: Tensor, width: int) -> BoolArray:
     """Fetch packed masks: uint8 (..., h, ceil(w / 8)) on any device -> bool (..., h, w)."""
     packed = bits_NHB.cpu().numpy()
