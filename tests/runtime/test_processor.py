@@ -27,7 +27,7 @@ def test_every_torch_is_asked_what_it_knows() -> None:
 
 
 def test_where_there_is_no_list_torch_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processor, "_text", lambda _path: "")
+    monkeypatch.setattr(processor, "text_of", lambda _path: "")
     monkeypatch.setattr(torch, "cpu", SimpleNamespace(_is_amx_tile_supported=lambda: True))
     assert instruction_sets.__wrapped__() == {"amx_tile", "amx_bf16"}
 

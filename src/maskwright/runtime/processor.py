@@ -37,7 +37,7 @@ def instruction_sets() -> frozenset[str]:
     """Of :data:`KNOWN` those of this processor; on systems other than Linux those that torch can tell."""
     import torch
 
-    found = listed(_text(LISTING)) | answered(torch.cpu)
+    found = listed(text_of(LISTING)) | answered(torch.cpu)
     # every processor with tiles multiplies bfloat16 in them; torch has no question for that
     return found | {"amx_bf16"} if "amx_tile" in found else found
 
@@ -59,13 +59,14 @@ def answered(module: object) -> frozenset[str]:
 
 def processor_name() -> str:
     """What the processor calls itself."""
-    lines = _text(LISTING).splitlines()
+    lines = text_of(LISTING).splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or "unknown processor"
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """What the system writes there; nothing where it does not."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except (OSError, ValueError):
         return ""

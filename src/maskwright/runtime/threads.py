@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from maskwright.runtime.processor import text_of
+
 GROUPS = Path("/proc/self/cgroup")
 MOUNT = Path("/sys/fs/cgroup")
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -64,7 +66,7 @@ def quota(groups: Path = GROUPS, mount: Path = MOUNT) -> float | None:
         mount: Where they are mounted. In a container its own group may be the root there, whatever the list
             says, so folders that do not exist are passed over.
     """
-    found = [share for folder in _folders(_text(groups), mount) if (share := _share(folder)) is not None]
+    found = [share for folder in _folders(text_of(groups), mount) if (share := _share(folder)) is not None]
     return min(found, default=None)
 
 
@@ -117,18 +119,11 @@ def _folders(groups: str, mount: Path) -> Iterator[Path]:
 
 def _share(folder: Path) -> float | None:
     """The limit that stands in a folder, of version 2 or of version 1."""
-    words = _text(folder / "cpu.max").split()
+    words = text_of(folder / "cpu.max").split()
     if not words:
-        words = (_text(folder / "cpu.cfs_quota_us") + _text(folder / "cpu.cfs_period_us")).split()
+        words = (text_of(folder / "cpu.cfs_quota_us") + text_of(folder / "cpu.cfs_period_us")).split()
     try:
         time, period = (float(word) for word in words)
     except ValueError:  # none there, or "max 100000"
         return None
     return time / period if time > 0 and period > 0 else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return ""
