@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ import maskwright as mw
 from maskwright.cli.convert import convert_file
 from maskwright.config import NANO
 from maskwright.errors import InputError
+from maskwright.measure import others
 from maskwright.runtime import select
 from maskwright.runtime.cpu.packed import packs
 from maskwright.runtime.cpu.quantised import SAMPLED, QuantisedLinear, quantised
@@ -135,3 +137,11 @@ def test_weights_are_not_stored_in_int8(tmp_path: Path) -> None:
 def test_a_frame_rate_is_not_reached_for_in_int8() -> None:
     with pytest.raises(InputError, match="int8"):
         mw.load(target_fps=5, dtype="int8")
+
+
+@able
+def test_others_are_measured_in_what_is_not_int8() -> None:
+    like = SimpleNamespace(device=torch.device("cpu"), dtype=torch.int8)
+    assert others._their_dtype(like) == str(choose("cpu", "fast").dtype).removeprefix("torch.")
+    like.dtype = torch.float16
+    assert others._their_dtype(like) == "float16"

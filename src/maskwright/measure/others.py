@@ -23,6 +23,7 @@ from maskwright.measure.first import apart
 from maskwright.measure.scene import Scene
 from maskwright.measure.shots import Answer, Click, Corners, Failure, Shot
 from maskwright.runtime.cpu.pages import SETTINGS
+from maskwright.runtime.select import choose
 from maskwright.weights.keymaps import from_ours, is_memory
 from maskwright.weights.load import convert, load_checkpoint
 
@@ -206,12 +207,17 @@ def jobs_for(
         "size": model.config.image_size,
         "video_size": model.video_runtime.config.image_size,
         "device": str(model.device),
-        "dtype": str(model.dtype).removeprefix("torch."),
+        "dtype": _their_dtype(model),
         "threads": threads,
         "grid": search.points_per_side,
         "search": _official_names(search),
         **_transformers(checkpoint.config),
     }
+
+
+def _their_dtype(model: Any) -> str:
+    """The same as ours; beside int8, which nobody else has, what is not int8 in ours."""
+    return str(choose(model.device, model.dtype).maps).removeprefix("torch.")
 
 
 def config_file_of(name: str) -> str:
