@@ -16,9 +16,9 @@ from maskwright.pixels.preprocess import preprocess
 
 DECODED = 4
 """Decoded frames that wait, at most."""
-Prepare = Callable[[Frame], Frame]
 READY = 2
 """Stretched frames that wait to be tracked, at most; 12 MiB each at 1024 px besides the frame."""
+Prepare = Callable[[Frame], Frame]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +34,16 @@ class ReadyFrame(Frame):
         return Frame(self.index, self.image, self.time)
 
 
+def pixels_of(frame: Frame, config: ModelConfig) -> Tensor:
+    """The network's input (3, S, S), made now if nobody has."""
+    if isinstance(frame, ReadyFrame):
+        return frame.pixels_3HW
+    return preprocess(frame.image, config.image_size, config.pixel_mean, config.pixel_std)
+
+
 def made_ready(frame: Frame, config: ModelConfig, device: torch.device) -> ReadyFrame:
     """Stretch a frame for a network that is on a device."""
-    pixels_3HW = preprocess(frame.image, config.image_size, config.pixel_mean, config.pixel_std)
+    pixels_3HW = pixels_of(frame, config)
     if device.type == "cuda":
         pixels_3HW = pixels_3HW.pin_memory()  # so that it is uploaded while the GPU computes
     return ReadyFrame(frame.index, frame.image, frame.time, pixels_3HW=pixels_3HW)

@@ -12,7 +12,7 @@ from maskwright.model.candidates import Chosen
 from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.runtime.protocol import Moment, Runtime
 from maskwright.track import ask, step
-from maskwright.track.ahead import ReadyFrame, made_ready
+from maskwright.track.ahead import pixels_of
 from maskwright.track.memories import Memories, Memory
 from maskwright.track.objects import FollowedObject, ObjectId, Objects, Slot
 from maskwright.track.options import TrackOptions
@@ -202,9 +202,7 @@ class Tracks:
     def _features(self, visited: Visited) -> ImageFeatures:
         """Features of a frame without memory: encoded when first needed, once."""
         if visited.features is None:
-            frame = visited.frame
-            if not isinstance(frame, ReadyFrame):
-                frame = made_ready(frame, self._runtime.config, self._runtime.device)
-            visited.features = self._runtime.encode_image(frame.pixels_3HW[None])
-            visited.frame = frame.bare
+            pixels_3HW = pixels_of(visited.frame, self._runtime.config)
+            visited.features = self._runtime.encode_image(pixels_3HW[None])
+            visited.forget_pixels()
         return visited.features

@@ -48,6 +48,10 @@ class Visited:
     def forget_features(self) -> None:
         """Let go of what can be made again from the picture."""
         self.features = None
+        self.forget_pixels()
+
+    def forget_pixels(self) -> None:
+        """Let go of the network's input, if it was made ahead."""
         if isinstance(self.frame, ReadyFrame):
             self.frame = self.frame.bare
 

@@ -71,7 +71,7 @@ def pack(bitmaps_NHW: Tensor) -> Tensor:
 
 
 def fetched(bitmaps_NHW: Tensor) -> BoolArray:
-    """Bool (..., h, w) of any device on the host, a copy; from other devices as bits."""
+    """Bool (..., h, w) on the host; from other devices it comes as bits."""
     if bitmaps_NHW.device.type == "cpu":
         return bitmaps_NHW.numpy()
     return unpack(pack(bitmaps_NHW), bitmaps_NHW.shape[-1])
