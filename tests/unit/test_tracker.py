@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from clips import make_clip
@@ -66,6 +67,15 @@ def pushed(
             for number, prompt in prompts.get(place_, {}).items():
                 tracked[-1] = session.prompt(number, prompt)
     return tracked
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """With several, the last bits of sums depend on how many objects a call has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def readers() -> list[threading.Thread]:
