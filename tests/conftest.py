@@ -1,11 +1,13 @@
-"""What every group of tests shares: where the golden data is, small pictures, and whether nano is there."""
+"""What every group of tests shares: golden data, threads, small pictures, and whether nano is there."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +35,20 @@ def nano_file() -> Path:
     if not NANO.is_file():
         pytest.skip("needs the bundled model src/maskwright/weights/nano.safetensors")
     return NANO
+
+
+@pytest.fixture
+def same_threads() -> Iterator[None]:
+    """As many threads after the test as before it."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def one_thread(same_threads: None) -> None:
+    """One thread: with several, the last bits of sums depend on how many objects or pictures a call has."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

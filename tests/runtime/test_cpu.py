@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from layers import check_layers, error, random
 from maskwright.config import NANO
 from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.model.memory_bank import EMPTY, MemoryBank, empty_bank
@@ -30,14 +31,6 @@ CONFIG = replace(SMALL.at(128), memory_layers=2)
 NUM_OBJECTS = 2
 
 pytestmark = pytest.mark.skipif(not packs(torch.float32), reason="PyTorch without oneDNN")
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def error(found: Tensor, wanted: Tensor) -> float:
-    return float((found.double() - wanted.double()).norm() / wanted.double().norm())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -71,22 +64,8 @@ def test_attention_to_nothing_is_nothing(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@torch.inference_mode()
 def test_packed_layers(dtype: torch.dtype) -> None:
-    plain, x, other = nn.Linear(24, 40), random(3, 5, 24), random(3, 5, 40, seed=1)
-    second = nn.Linear(40, 24)
-    layer, back = PackedLinear(plain, dtype), PackedLinear(second, dtype)
-    y = plain(x)
-    for found, wanted in (
-        (layer(x), y),
-        (layer.plus(x, other.to(dtype)), y + other),
-        (layer.into(back, x, "relu"), second(F.relu(y))),
-        (layer.into(back, x, "gelu", x.to(dtype)), second(F.gelu(y)) + x),
-    ):
-        assert found.dtype is dtype
-        assert error(found, wanted) < NEAR[dtype]
-    assert layer.state_dict().keys() == plain.state_dict().keys()
-    assert error(PackedLinear(plain, dtype, (-plain.weight, -plain.bias))(x), -y) < NEAR[dtype]
+    check_layers(PackedLinear, dtype, 24, 40, (3, 5), NEAR[dtype])
 
 
 def full_bank(empty: int = 0) -> MemoryBank:

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 import maskwright as mw
+from layers import check_layers, error, random
 from maskwright.cli.convert import convert_file
 from maskwright.config import NANO
 from maskwright.errors import InputError
@@ -34,14 +35,6 @@ able = pytest.mark.skipif(
 )
 
 
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def error(found: Tensor, wanted: Tensor) -> float:
-    return float((found.double() - wanted.double()).norm() / wanted.double().norm())
-
-
 @pytest.mark.parametrize("dtype", MAPS)
 @pytest.mark.parametrize("shift", [0.0, 3.0, -3.0])
 def test_levels_are_half_a_step_away_at_most(dtype: torch.dtype, shift: float) -> None:
@@ -62,23 +55,8 @@ def test_levels_of_one_number(value: float) -> None:
 
 @able
 @pytest.mark.parametrize("dtype", MAPS)
-@torch.inference_mode()
 def test_layers(dtype: torch.dtype) -> None:
-    torch.manual_seed(0)
-    first, second = nn.Linear(64, 160), nn.Linear(160, 64)
-    expand, reduce = QuantisedLinear(first, dtype), QuantisedLinear(second, dtype)
-    x, other = random(2, 50, 64), random(2, 50, 160, seed=1)
-    y = first(x)
-    for found, wanted in (
-        (expand(x), y),
-        (expand.plus(x, other.to(dtype)), y + other),
-        (expand.into(reduce, x, "relu"), second(F.relu(y))),
-        (expand.into(reduce, x, "gelu", x.to(dtype)), second(F.gelu(y)) + x),
-    ):
-        assert found.dtype is dtype
-        assert error(found, wanted) < 0.02
-    assert expand.state_dict().keys() == first.state_dict().keys()
-    assert error(QuantisedLinear(first, dtype, (-first.weight, -first.bias))(x), -y) < 0.02
+    check_layers(QuantisedLinear, dtype, 64, 160, (2, 50), 0.02)
 
 
 @able

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from clips import make_clip
@@ -28,6 +27,7 @@ from small import SMALL, lively, small_clip
 NUM_FRAMES = 24
 SIZE = (64, 64)
 """That of the network's input, so that nobody has to resize."""
+pytestmark = pytest.mark.usefixtures("one_thread")
 CLICK, BOX = Points((20, 20)), Box(30, 8, 60, 40)
 WAIT = 20.0
 """Seconds after which something that should happen at once has failed."""
@@ -69,26 +69,15 @@ def pushed(
     return tracked
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """With several, the last bits of sums depend on how many objects a call has."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def readers() -> list[threading.Thread]:
     """Threads that read ahead."""
     return [thread for thread in threading.enumerate() if thread.name == "maskwright-prefetch"]
 
 
 @pytest.fixture(params=[False, True], ids=["on a processor", "as for a GPU"])
-def prepares_ahead(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+def prepares_ahead(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether frames are also stretched on another thread."""
     monkeypatch.setattr(Session, "prepares_ahead", request.param)
-    ahead: bool = request.param
-    return ahead
 
 
 @pytest.mark.usefixtures("prepares_ahead")

@@ -37,12 +37,7 @@ TINY_256 = PRESETS["sam2.1-tiny"].at(256)
 MIDDLE = replace(SMALL.at(256), memory_layers=2, memory_mlp=256, width=128, memory_width=32)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(config: ModelConfig, freeze: str = "none", lora: int = 0) -> SAM2:

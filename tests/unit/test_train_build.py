@@ -66,14 +66,13 @@ def recipe_of(tmp_path: Path, task: str, *pairs: str, options: Options | None = 
     return open_recipe(str(path), pairs, options)
 
 
+@pytest.mark.usefixtures("same_threads")
 def test_a_model_is_fine_tuned_with_adapters_and_exported(data: Path, model_file: Path, tmp_path: Path):
-    threads = torch.get_num_threads()
     options = Options(data, tmp_path / "run", init=str(model_file), lora=2)
     pairs = ("pictures.objects=2", "pictures.prompts.clicks=1", "pictures.lora_rate=0.01")
     recipe = recipe_of(tmp_path, "pictures", *pairs, options=options)
     task = build_task(recipe, options)
     train(task, recipe.loop, options.out, recipe=recipe.tables())
-    torch.set_num_threads(threads)
     average = {name: value.detach() for name, value in task.model.state_dict().items()}
     state = {"model": average, "average": {}, "step": 2, "elapsed": 60.0}
     found = load_checkpoint(export(recipe, state, options))

@@ -32,12 +32,7 @@ NANO_128 = NANO.at(128)
 CONFIG = ClipConfig(frames=4, clicks=2, rate=1e-3, encoder_rate=1e-3, layer_decay=1.0)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(config=SMALL_128) -> SAM2:

@@ -32,12 +32,7 @@ SMALL_128 = SMALL.at(128)
 CONFIG = ClipConfig(frames=2, clicks=1, val_clips=1, rate=1e-3, encoder_rate=1e-3, lora_rate=1e-2)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def learn(model: SAM2, steps: int = 2) -> ClipTask:

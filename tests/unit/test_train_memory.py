@@ -34,11 +34,7 @@ CONFIG = MemoryConfig(size=64, clip_frames=3, frames=3, decode_from=0.0, learnin
 LOOP = LoopConfig(steps=12, warmup_steps=1, beta=0.99, ema=0.995, log_steps=1, threads=1)
 
 
-@pytest.fixture(autouse=True)
-def same_threads():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("same_threads")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from maskwright.mask_model import MaskModel
 from maskwright.model.prompt_encoder import NO_POINT
 from maskwright.pixels.postprocess import upscale
 from maskwright.runtime.batching import ObjectPrompt
+from maskwright.runtime.kernels.masks import fetched
 from maskwright.segmenter import Embedding
 from maskwright.track import step
 from maskwright.track.ask import VideoPrompt, bitmap_at_input_size
@@ -83,5 +84,4 @@ def _begin(embedding: Embedding, prompt: VideoPrompt) -> Tensor:
 
 
 def _on_picture(logits_HW: Tensor, embedding: Embedding) -> BoolArray:
-    bitmap: BoolArray = (upscale(logits_HW[None], embedding.size)[0] > 0).cpu().numpy()
-    return bitmap
+    return fetched(upscale(logits_HW[None], embedding.size)[0] > 0)

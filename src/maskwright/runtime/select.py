@@ -55,8 +55,6 @@ DTYPES: dict[str, torch.dtype] = {
     "int8": torch.int8,
 }
 """Names of compute dtypes that a user may ask for."""
-LONG_NAMES = ("float32", "bfloat16", "float16", "int8")
-"""Of these the ones for messages."""
 INT8_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 """Instruction sets that multiply and add int8 without losing bits on the way."""
 
@@ -172,7 +170,8 @@ def _checked_device(device: str | torch.device) -> torch.device:
 def _checked_dtype(dtype: str | torch.dtype) -> torch.dtype:
     wanted = DTYPES.get(str(dtype).removeprefix("torch.").lower())
     if wanted is None:
-        raise InputError(f"unknown dtype {str(dtype)!r}; use {', '.join(LONG_NAMES)} or {FAST}")
+        known = dict.fromkeys(str(one).removeprefix("torch.") for one in DTYPES.values())
+        raise InputError(f"unknown dtype {str(dtype)!r}; use {', '.join(known)} or {FAST}")
     return wanted
 
 

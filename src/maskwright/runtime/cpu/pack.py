@@ -24,16 +24,16 @@ def pack(network: SAM2, dtype: torch.dtype, *, int8: bool = False) -> SAM2:
         InputError: int8 is asked for where there is nothing to pack, or where PyTorch cannot do it.
     """
     kind = QuantisedLinear if int8 else PackedLinear
-    can = packs(dtype) and packs(dtype, kind)
-    if int8 and not (can and type(network.trunk) is Hiera):
-        why = (
-            "PyTorch's oneDNN does not multiply in int8 here"
-            if not can
-            else "int8 is for the official models"
-        )
-        raise InputError(f"{why}; leave dtype out, or use dtype='fast'")
-    if can and type(network.trunk) is Hiera:
+    if not (packs(dtype) and packs(dtype, kind)):
+        if int8:
+            raise InputError(
+                "PyTorch's oneDNN does not multiply in int8 here; leave dtype out, or use dtype='fast'"
+            )
+        return network
+    if type(network.trunk) is Hiera:
         network.trunk = PackedHiera(network.trunk, dtype, kind)
-    if can and not network.config.match_memory and type(network.memory_attention) is MemoryAttention:
+    elif int8:
+        raise InputError("int8 is for the official models; leave dtype out, or use dtype='fast'")
+    if not network.config.match_memory and type(network.memory_attention) is MemoryAttention:
         network.memory_attention = PackedMemoryAttention(network.memory_attention, dtype, kind)
     return network
