@@ -171,6 +171,7 @@ def test_resume_without_a_log_begins(run: Run, whole: dict[str, Any], tmp_path: 
         (("--no-overlap",), "no_overlap"),
         (("--end", "12"), "end"),
         (("--stride", "5"), "stride"),
+        (("--encode-ahead", "2"), "encode_ahead"),
     ],
     ids=str,
 )

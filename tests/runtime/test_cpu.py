@@ -15,7 +15,7 @@ from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.model.memory_bank import EMPTY, MemoryBank, empty_bank
 from maskwright.model.prompt_encoder import NO_POINT, PromptTensors
 from maskwright.runtime.cpu import attend as blocks
-from maskwright.runtime.cpu import trunk
+from maskwright.runtime.cpu import memory, trunk
 from maskwright.runtime.cpu.attend import attend
 from maskwright.runtime.cpu.pack import pack
 from maskwright.runtime.cpu.packed import PackedLinear, packs
@@ -26,6 +26,14 @@ from small import SMALL, lively
 
 NEAR = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 DTYPES = list(NEAR)
+PACKED = [
+    pytest.param(
+        dtype,
+        id=str(dtype).removeprefix("torch."),
+        marks=pytest.mark.skipif(not packs(dtype), reason=f"no packed layers in {dtype} on this processor"),
+    )
+    for dtype in DTYPES
+]
 # pooled and padded windows, and a global block that begins a stage
 CONFIG = replace(SMALL.at(128), memory_layers=2)
 NUM_OBJECTS = 2
@@ -43,6 +51,7 @@ def test_attention(
 ) -> None:
     monkeypatch.setattr(blocks, "BLOCK", 32)  # the last block is smaller
     monkeypatch.setattr(blocks, "SCORE_BYTES", 1 << 14)
+    monkeypatch.setattr(blocks, "TILE", 64)
     shapes = (queries, 16), (keys, 16), (keys, width)
     # strided, as heads of a wider map are
     q, k, v = (random(2, t, 3, d, seed=t + d).to(dtype).transpose(1, 2) for t, d in shapes)
@@ -63,7 +72,7 @@ def test_attention_to_nothing_is_nothing(dtype: torch.dtype) -> None:
     assert torch.equal(found[1:], attend(q[1:], k[1:], v[1:]))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", PACKED)
 def test_packed_layers(dtype: torch.dtype) -> None:
     check_layers(PackedLinear, dtype, 24, 40, (3, 5), NEAR[dtype])
 
@@ -88,13 +97,17 @@ def answers(runtime: Eager, bank: MemoryBank, *, masked: bool) -> list[Tensor]:
     return [*features.levels, runtime.recall(features, bank, now, masked=masked).low_BCHW]
 
 
-def plain_and_packed(dtype: str) -> tuple[Eager, Eager]:
+def plain_and_packed(dtype: str | torch.dtype) -> tuple[Eager, Eager]:
     choice = choose("cpu", dtype)
     return Eager(lively(CONFIG), choice), Eager(pack(lively(CONFIG), choice.dtype), choice)
 
 
+@pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("empty", [0, 1])
-def test_a_packed_network_gives_the_same_in_float32(empty: int) -> None:
+def test_a_packed_network_gives_the_same_in_float32(
+    monkeypatch: pytest.MonkeyPatch, empty: int, raw: bool
+) -> None:
+    monkeypatch.setattr(memory, "mixes_raw", lambda dtype: raw)
     plain, packed = plain_and_packed("float32")
     bank = full_bank(empty)
     pairs = zip(
@@ -123,12 +136,12 @@ def test_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch, dtype: str) 
     assert max(error(a, b) for a, b in zip(found.levels, wanted.levels, strict=True)) < near
 
 
-def test_names_and_fingerprint_stay() -> None:
-    for dtype in ("float32", "bfloat16"):
-        plain, packed = plain_and_packed(dtype)
-        assert packed.fingerprint() == plain.fingerprint()
-        assert type(packed._network.trunk) is trunk.PackedHiera
-        assert packed._network.state_dict().keys() == plain._network.state_dict().keys()
+@pytest.mark.parametrize("dtype", PACKED)
+def test_names_and_fingerprint_stay(dtype: torch.dtype) -> None:
+    plain, packed = plain_and_packed(dtype)
+    assert packed.fingerprint() == plain.fingerprint()
+    assert type(packed._network.trunk) is trunk.PackedHiera
+    assert packed._network.state_dict().keys() == plain._network.state_dict().keys()
 
 
 def test_a_callers_autocast_decides() -> None:
@@ -169,9 +182,10 @@ def test_of_nano_only_the_encoder_runs_in_half_precision() -> None:
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
-def test_a_network_for_the_processor_is_packed_when_it_is_placed() -> None:
-    choice = choose("cpu", "bfloat16")
+@pytest.mark.parametrize("dtype", PACKED)
+def test_a_network_for_the_processor_is_packed_when_it_is_placed(dtype: torch.dtype) -> None:
+    choice = choose("cpu", dtype)
     assert type(place(lively(SMALL), choice).trunk) is trunk.PackedHiera
     features = Eager(place(lively(SMALL), choice), choice).encode_image(random(1, 3, 64, 64))
     assert isinstance(features, ImageFeatures)
-    assert features.low_BCHW.dtype is torch.bfloat16
+    assert features.low_BCHW.dtype is dtype

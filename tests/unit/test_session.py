@@ -453,6 +453,7 @@ class TestOptions:
         "wrong",
         [
             {"max_prompts": 0},
+            {"encode_ahead": 0},
             {"rewind": -1},
             {"rewind": 1.5},
             {"num_frames": 0},

@@ -3,10 +3,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from clips import make_clip
@@ -14,13 +15,15 @@ from maskwright.errors import InputError, PromptError, StateError
 from maskwright.frames import Frame, TrackedFrame
 from maskwright.io.sources import Source, open_source
 from maskwright.mask_model import MaskModel
+from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.runtime.eager import Eager, place
 from maskwright.runtime.fake import Fake
 from maskwright.runtime.select import choose
 from maskwright.sam2.sam2_video_predictor import SAM2VideoPredictor
-from maskwright.track.ahead import ReadyFrame
+from maskwright.track.ahead import EncodedFrame, ReadyFrame
 from maskwright.track.options import TrackOptions
 from maskwright.track.session import Session
+from maskwright.track.tracker import Direction
 from maskwright.types import Box, Points
 from small import SMALL, lively, small_clip
 
@@ -364,6 +367,84 @@ def test_what_was_made_of_a_frame_goes_when_it_is_no_longer_needed(
             assert here is not None
             assert isinstance(here.frame, ReadyFrame) == (tracked.index < 3), "nothing was encoded before"
             assert not any(isinstance(one.frame, ReadyFrame) for one in tracking.session._before)
+
+
+class TestEncodingAhead:
+    """Frames of a file are encoded several at a time."""
+
+    PROMPTS: ClassVar[dict[int, Any]] = {1: CLICK, 2: {4: BOX}}
+
+    @pytest.fixture
+    def calls(self, model: MaskModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """Sizes of the batches that are encoded."""
+        sizes: list[int] = []
+        encode = model.runtime.encode_image
+
+        def counted(pixels_B3HW: torch.Tensor) -> ImageFeatures:
+            sizes.append(len(pixels_B3HW))
+            return encode(pixels_B3HW)
+
+        monkeypatch.setattr(model.runtime, "encode_image", counted)
+        return sizes
+
+    @pytest.mark.parametrize("direction", ["forward", "both"])
+    @pytest.mark.usefixtures("prepares_ahead")
+    def test_masks_stay(
+        self, model: MaskModel, clip: np.ndarray, calls: list[int], direction: Direction
+    ) -> None:
+        wanted = list(model.track(clip[:10], self.PROMPTS, start=2, direction=direction))
+        calls.clear()
+        options = TrackOptions(encode_ahead=3)
+        with model.track(clip[:10], self.PROMPTS, start=2, direction=direction, options=options) as tracking:
+            found = list(tracking)
+            assert not any(isinstance(one.frame, EncodedFrame) for one in tracking.session._before)
+        assert calls[:3] == [3, 3, 2]
+        assert [one.index for one in found] == [one.index for one in wanted]
+        for a, b in zip(found, wanted, strict=True):
+            assert a.ids == b.ids
+            np.testing.assert_allclose(a.logits, b.logits, rtol=1e-4, atol=1e-4)
+
+    def test_corrections_may_look_back(self, model: MaskModel, clip: np.ndarray) -> None:
+        logits = []
+        for num in (1, 4):
+            with model.track(clip[:8], {1: CLICK}, options=TrackOptions(encode_ahead=num)) as tracking:
+                for tracked in tracking:
+                    if tracked.index == 5:
+                        tracking.session.prompt(1, BOX, frame=3)
+                logits.append(tracking.session.current.logits)
+        np.testing.assert_allclose(*logits, rtol=1e-4, atol=1e-4)
+
+    def test_errors_of_the_source_arrive_in_their_place(self, drawing: MaskModel, clip: np.ndarray) -> None:
+        def frames() -> Iterator[np.ndarray]:
+            yield from clip[:3]
+            raise OSError("the cable was pulled")
+
+        seen = []
+        with pytest.raises(OSError, match="the cable"):
+            for one in drawing.track(frames(), {1: BOX}, options=TrackOptions(encode_ahead=2)):
+                seen.append(one.index)
+        assert seen == [0, 1, 2]
+        assert not readers()
+
+    def test_not_where_the_newest_frame_wins(
+        self, model: MaskModel, clip: np.ndarray, calls: list[int]
+    ) -> None:
+        options = TrackOptions(encode_ahead=4)
+        assert list(model.track(iter(clip[:3]), {1: BOX}, drop_frames=True, options=options))
+        assert set(calls) == {1}
+
+    def test_a_snapshot_goes_on(self, model: MaskModel, clip: np.ndarray, tmp_path: Path) -> None:
+        options = TrackOptions(encode_ahead=3)
+        wanted = list(model.track(clip[:8], {1: CLICK}, options=options))[-1]
+        with model.track(clip[:8], {1: CLICK}, options=options) as tracking:
+            while next(tracking).index < 4:
+                pass
+            path = tracking.session.save(tmp_path / "snapshot")
+        with model.load_session(path) as session:
+            assert session.options.encode_ahead == 3
+            for frame in clip[5:8]:
+                last = session.push(frame)
+        np.testing.assert_allclose(last.logits, wanted.logits, rtol=1e-4, atol=1e-4)
 
 
 class TestDroppingFrames:

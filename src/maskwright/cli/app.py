@@ -341,6 +341,9 @@ def track(
         float,
         typer.Option(metavar="CELLS", help="Fill holes up to this many cells of the network's mask grid."),
     ] = 8,
+    encode_ahead: Annotated[
+        int, typer.Option(metavar="N", help="Encode so many frames of a file at a time, for large GPUs.")
+    ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     discover: discovery.DiscoverFlag = False,
     every: discovery.Every = None,
@@ -388,6 +391,7 @@ def track(
             target_fps=target_fps,
             corrupt=corrupt,
             no_overlap=no_overlap,
+            encode_ahead=encode_ahead,
             fill=fill,
             as_json=as_json,
             discover=discover,

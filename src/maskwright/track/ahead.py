@@ -1,10 +1,15 @@
-"""Frames decoded, and for GPUs stretched to the network's input, on threads of their own."""
+"""Frames made ahead of being tracked.
+
+They are decoded, and for GPUs stretched to the network's input, on threads of their own, and encoded several
+at a time where that is asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -12,13 +17,16 @@ from torch import Tensor
 from maskwright.config import ModelConfig
 from maskwright.frames import Frame
 from maskwright.io.sources import Prefetch, prefetch
+from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.pixels.preprocess import preprocess
+from maskwright.runtime.protocol import Runtime
 
 DECODED = 4
 """Decoded frames that wait, at most."""
 READY = 2
 """Stretched frames that wait to be tracked, at most; 12 MiB each at 1024 px besides the frame."""
 Prepare = Callable[[Frame], Frame]
+Encode = Callable[[Sequence[Frame]], Sequence[Frame]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +36,60 @@ class ReadyFrame(Frame):
     pixels_3HW: Tensor = field(kw_only=True)
     """Normalised, at input size, float32 on the host; in pinned memory if it goes to a GPU."""
 
-    @property
-    def bare(self) -> Frame:
-        """The frame without them."""
-        return Frame(self.index, self.image, self.time)
+
+@dataclass(frozen=True, eq=False)
+class EncodedFrame(Frame):
+    """A frame with what the image encoder makes of it."""
+
+    features: ImageFeatures = field(kw_only=True)
+    """Without memory, B = 1: views of those of a group."""
+
+
+def bare(frame: Frame) -> Frame:
+    """The frame without what was made of it ahead."""
+    made = isinstance(frame, (ReadyFrame, EncodedFrame))
+    return Frame(frame.index, frame.image, frame.time) if made else frame
+
+
+def features_of(frame: Frame, runtime: Runtime) -> ImageFeatures:
+    """Features without memory, B = 1, made now if nobody has."""
+    if isinstance(frame, EncodedFrame):
+        return frame.features
+    return runtime.encode_image(pixels_of(frame, runtime.config)[None])
+
+
+def encoded(frames: Sequence[Frame], runtime: Runtime) -> list[EncodedFrame]:
+    """Encode frames, all in one call."""
+    made = runtime.encode_image(torch.stack([pixels_of(frame, runtime.config) for frame in frames]))
+    return [
+        EncodedFrame(
+            frame.index,
+            frame.image,
+            frame.time,
+            features=ImageFeatures(*(level_BCHW[row : row + 1] for level_BCHW in made.levels)),
+        )
+        for row, frame in enumerate(frames)
+    ]
+
+
+def in_groups(frames: Iterable[Frame], num: int, encode: Encode) -> Iterator[Frame]:
+    """The frames, encoded ``num`` at a time when the first of those is asked for; the last may be fewer.
+
+    An error of the source comes after the frames before it.
+    """
+    waiting, failed = iter(frames), None
+    while failed is None:
+        group: list[Frame] = []
+        try:
+            for frame in islice(waiting, num):
+                group.append(frame)
+        except Exception as error:
+            failed = error
+        if not group:
+            break
+        yield from encode(group)
+    if failed is not None:
+        raise failed
 
 
 def pixels_of(frame: Frame, config: ModelConfig) -> Tensor:

@@ -29,6 +29,9 @@ class TrackOptions:
     """Give each pixel to one object, the one with the highest logit."""
     rewind: int = 6
     """Frames before the current one that can still be prompted; each costs its picture."""
+    encode_ahead: int = 1
+    """Frames of a file that are encoded in one call, each holding its features (17 MB at 1024 px) meanwhile;
+    for large GPUs. Results are the same but for rounding, so a resumed run is not the same bit for bit."""
     num_frames: int | None = None
     """Length of the video where the pointers' time scale should follow it, as in the official predictor: it
     matters below 16 frames (ADR 10). None treats every video as long."""
@@ -36,7 +39,7 @@ class TrackOptions:
     """What to remember and which mask to trust."""
 
     def __post_init__(self) -> None:
-        for name, least in (("max_prompts", 1), ("rewind", 0), ("num_frames", 1)):
+        for name, least in (("max_prompts", 1), ("rewind", 0), ("encode_ahead", 1), ("num_frames", 1)):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < least):
                 raise InputError(f"{name} is {value!r}; it must be a whole number from {least} on")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from maskwright.io.sources.protocol import Closing
 from maskwright.pixels.rgb import to_uint8
 from maskwright.runtime.protocol import Runtime
 from maskwright.track import ask, snapshot
-from maskwright.track.ahead import made_ready
+from maskwright.track.ahead import encoded, made_ready
 from maskwright.track.objects import Discovery, FollowedObject, ObjectId, Slot, checked_id
 from maskwright.track.options import TrackOptions
 from maskwright.track.present import present
@@ -165,6 +165,10 @@ class Session(Closing):
         Unlike everything else here it may be called on another thread.
         """
         return made_ready(frame, self._runtime.config, self._runtime.device)
+
+    def encoded(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        """The same frames, to be pushed here one by one, encoded in one call."""
+        return encoded(frames, self._runtime)
 
     def add_discovered(self, bitmaps: Iterable[BoolArray], *, above: int = 0) -> TrackedFrame:
         """Follow further objects of the current frame, which nobody has asked for.

@@ -171,7 +171,8 @@ def _options_of(path: Path, notes: dict[str, Any], given: TrackOptions | None) -
         if notes["policy"] != repr(OfficialPolicy()):
             raise InputError(f"{path} was made with the policy {notes['policy']}; pass it in options=")
         return TrackOptions(**{name: value for name, value in notes.items() if name != "policy"})
+    made = _option_notes(TrackOptions()) | notes  # an older snapshot knows fewer of them
     for name, value in _option_notes(given).items():
-        if notes[name] != value:
-            raise InputError(f"{path} was made with {name}={notes[name]}, not {value}; use the same options")
+        if made[name] != value:
+            raise InputError(f"{path} was made with {name}={made[name]}, not {value}; use the same options")
     return given

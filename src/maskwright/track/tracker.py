@@ -12,7 +12,7 @@ from maskwright.errors import InputError
 from maskwright.frames import Frame, TrackedFrame
 from maskwright.io.sources import Latest, Source
 from maskwright.io.sources.protocol import Closing
-from maskwright.track.ahead import read_ahead
+from maskwright.track.ahead import in_groups, read_ahead
 from maskwright.track.ask import VideoPrompt
 from maskwright.track.objects import ObjectId, checked_id
 from maskwright.track.session import Session
@@ -214,8 +214,10 @@ class Tracking(Closing, Iterator[TrackedFrame]):
             reader: Any = self._reader
         else:
             reader = read_ahead(frames, self.session.made_ready if self.session.prepares_ahead else None)
+        num = self.session.options.encode_ahead
+        together = num > 1 and not self.plan.drop_frames and not self.source.live
         with closing(reader):
-            for frame in reader:
+            for frame in in_groups(reader, num, self.session.encoded) if together else reader:
                 yield self._track(frame)
 
     def _track(self, frame: Frame) -> TrackedFrame:

@@ -12,7 +12,7 @@ from maskwright.model.candidates import Chosen
 from maskwright.model.mask_decoder import ImageFeatures
 from maskwright.runtime.protocol import Moment, Runtime
 from maskwright.track import ask, step
-from maskwright.track.ahead import pixels_of
+from maskwright.track.ahead import features_of
 from maskwright.track.memories import Memories, Memory
 from maskwright.track.objects import FollowedObject, ObjectId, Objects, Slot
 from maskwright.track.options import TrackOptions
@@ -202,7 +202,6 @@ class Tracks:
     def _features(self, visited: Visited) -> ImageFeatures:
         """Features of a frame without memory: encoded when first needed, once."""
         if visited.features is None:
-            pixels_3HW = pixels_of(visited.frame, self._runtime.config)
-            visited.features = self._runtime.encode_image(pixels_3HW[None])
+            visited.features = features_of(visited.frame, self._runtime)
             visited.forget_pixels()
         return visited.features

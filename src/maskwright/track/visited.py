@@ -10,7 +10,7 @@ from torch import Tensor
 from maskwright.frames import Frame
 from maskwright.model.candidates import Chosen
 from maskwright.model.mask_decoder import ImageFeatures
-from maskwright.track.ahead import ReadyFrame
+from maskwright.track.ahead import bare
 from maskwright.track.objects import ObjectId
 from maskwright.types import Prompt
 
@@ -51,9 +51,8 @@ class Visited:
         self.forget_pixels()
 
     def forget_pixels(self) -> None:
-        """Let go of the network's input, if it was made ahead."""
-        if isinstance(self.frame, ReadyFrame):
-            self.frame = self.frame.bare
+        """Let go of the network's input or output, if it was made ahead."""
+        self.frame = bare(self.frame)
 
     def forget(self, number: ObjectId) -> None:
         """Drop everything about one object."""

@@ -58,6 +58,7 @@ class Request:
     discover: bool
     discovering: Discovering
     runtime: str | None = None
+    encode_ahead: int = 1
 
     @property
     def direction(self) -> Direction:
@@ -78,6 +79,8 @@ class Request:
             raise InputError(f"--corrupt is {self.corrupt!r}; write skip or stop")
         if not 0 <= self.fill < float("inf"):
             raise InputError(f"--fill is {self.fill:g}; it counts cells: 0 (off) or more")
+        if self.encode_ahead < 1:
+            raise InputError(f"--encode-ahead is {self.encode_ahead}; it counts frames: 1 (off) or more")
         self.discovering.check(wanted=self.discover)
         if self.discover and self.both and not self.objects:
             raise InputError("--both goes both ways from a prompt; add --object, or leave --both out")
@@ -104,7 +107,12 @@ class Request:
         """How to track; nothing is kept to be prompted later, so that snapshots stay small."""
         from maskwright.track.options import TrackOptions
 
-        return TrackOptions(max_hole_area=self.fill, non_overlapping=self.no_overlap, rewind=0)
+        return TrackOptions(
+            max_hole_area=self.fill,
+            non_overlapping=self.no_overlap,
+            rewind=0,
+            encode_ahead=self.encode_ahead,
+        )
 
 
 def track_video(request: Request) -> bool:

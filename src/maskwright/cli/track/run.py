@@ -245,6 +245,8 @@ class Run:
             "fill": self._options.max_hole_area,
             "no_overlap": self._options.non_overlapping,
         }
+        if self._options.encode_ahead > 1:
+            job["encode_ahead"] = self._options.encode_ahead
         if self._discover is not None:
             job["discover"] = discovery_as_json(self._discover, model.name)
         return LogHeader(source.name, source.size, source.fps, model.name, model.runtime.fingerprint(), job)
