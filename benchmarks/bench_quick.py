@@ -34,7 +34,7 @@ from maskwright.mask_model import MaskModel
 from maskwright.measure.machine import commit
 from maskwright.measure.weights import random_state
 from maskwright.runtime.eager import Eager, place
-from maskwright.runtime.processor import processor_name
+from maskwright.runtime.processor import described
 from maskwright.runtime.select import FAST, choose
 from maskwright.types import Box, Points
 from maskwright.weights.fetch import locate
@@ -176,7 +176,7 @@ def about() -> dict[str, Any]:
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "commit": commit(Path(__file__).parents[1] / "src" / "maskwright" / "measure"),
-        "processor": processor_name(),
+        "processor": described(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "tolerance": TOLERANCE,

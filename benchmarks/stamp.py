@@ -8,12 +8,14 @@ import platform
 import subprocess
 from pathlib import Path
 
+from maskwright.runtime.processor import described
+
 
 def stamp() -> str:
     """Date, commit (with a + if files were changed), processor, cores, system and Python, on one line."""
     day = datetime.datetime.now(datetime.timezone.utc).date()
     system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    return f"{day}, commit {_commit()}, {_processor()}, {os.cpu_count()} cores, {system}"
+    return f"{day}, commit {_commit()}, {described()}, {os.cpu_count()} cores, {system}"
 
 
 def _commit() -> str:
@@ -22,10 +24,3 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
     return f"{git('rev-parse', '--short', 'HEAD') or 'none'}{'+' if git('status', '--porcelain') else ''}"
-
-
-def _processor() -> str:
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text().splitlines() if listing.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"

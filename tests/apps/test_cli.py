@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from maskwright import __version__, models
-from maskwright.runtime.processor import processor_name
+from maskwright.runtime.processor import described
 from maskwright.runtime.threads import Allowance
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def test_doctor_reports(run: Run, nano_file: Path, tmp_path: Path) -> None:
     assert findings["nano"]["detail"] == str(nano_file)
     assert findings["dtype"]["detail"].startswith("float32, exact; with --dtype fast it is ")
     assert findings["extras"]["detail"].startswith("video: ")
-    assert findings["processor"]["detail"].split(": ")[0] == processor_name()
+    assert findings["processor"]["detail"] == described()
     assert "1024 processors" in findings["threads"]["detail"]
     assert str(tmp_path / "cache") in findings["cache"]["detail"]
     assert not (tmp_path / "cache").exists()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from maskwright.runtime import processor
-from maskwright.runtime.processor import answered, instruction_sets, listed, processor_name
+from maskwright.runtime.processor import answered, described, instruction_sets, listed, processor_name
 
 X86 = "processor\t: 0\nmodel name\t: A\nflags\t\t: fpu sse2 avx2 avx512f avx512_bf16 amx_bf16 amx_tile\n"
 ARM = "processor\t: 0\nFeatures\t: fp asimd bf16 i8mm\n"
@@ -35,3 +35,9 @@ def test_where_there_is_no_list_torch_decides(monkeypatch: pytest.MonkeyPatch) -
 def test_this_processor_has_a_name() -> None:
     assert processor_name()
     assert instruction_sets() <= set(processor.KNOWN)
+
+
+def test_it_is_described_with_its_instruction_sets() -> None:
+    name, _, sets = described().removesuffix(")").rpartition(" (")
+    assert name == processor_name()
+    assert instruction_sets() <= set(sets.split(", "))

@@ -125,17 +125,16 @@ def _hardware() -> list[Finding]:
 
 
 def _processor(num_threads: int) -> list[Finding]:
-    from maskwright.runtime.processor import instruction_sets, processor_name
+    from maskwright.runtime.processor import described
     from maskwright.runtime.threads import allowance, too_many
 
-    sets = ", ".join(sorted(instruction_sets())) or "no instruction sets that make a difference here"
     allowed = allowance()
     complaint = too_many(num_threads, allowed)
     said = complaint or f"{num_threads} of torch; {allowed.why}, of {os.cpu_count()}"
     if complaint is None and allowed.whole < allowed.visible:
         said += f"; for programs of your own, set OMP_NUM_THREADS={allowed.whole}"
     return [
-        Finding("processor", True, f"{processor_name()}: {sets}"),
+        Finding("processor", True, described()),
         Finding("threads", complaint is None, said),
     ]
 

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from maskwright.runtime.processor import processor_name
+from maskwright.runtime.processor import described
 
 PACKAGES = ("torch", "numpy", "pillow", "transformers", "sam2", "av")
 
@@ -25,7 +25,7 @@ def stamp() -> dict[str, Any]:
         "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "maskwright": __version__,
         "commit": commit(Path(__file__).parent),
-        "processor": processor_name(),
+        "processor": described(),
         "cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,

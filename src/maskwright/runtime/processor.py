@@ -64,6 +64,12 @@ def processor_name() -> str:
     return names[0] if names else platform.processor() or "unknown processor"
 
 
+def described() -> str:
+    """Its name and, as the same name may stand for very different ones, its instruction sets."""
+    sets = ", ".join(sorted(instruction_sets())) or "no instruction sets that make a difference here"
+    return f"{processor_name()} ({sets})"
+
+
 def text_of(path: Path) -> str:
     """What the system writes there; nothing where it does not."""
     try:
