@@ -27,7 +27,7 @@ from maskwright.runtime.exported.opening import (
     open_folder,
 )
 from maskwright.runtime.protocol import Runtime
-from maskwright.runtime.select import CUDA_GRAPHS, checked_runtime, choose, runs_graphs
+from maskwright.runtime.select import CUDA_GRAPHS, EAGER, checked_runtime, choose, runs_graphs
 from maskwright.runtime.threads import warn_if_too_many
 from maskwright.weights import catalog, fetch
 from maskwright.weights.load import Checkpoint, build, load_checkpoint
@@ -60,10 +60,12 @@ def load(
             default the model's own (nano has two, see ``ModelConfig``). Smaller is faster and coarser.
         runtime: ``"eager"`` (PyTorch, the default), ``"openvino"`` or ``"onnx"`` (ONNX Runtime), which need
             the extras of these names; the model is exported for them once and kept in the cache folder.
-            ``"cuda-graphs"`` is PyTorch with whole verbs replayed on a GPU.
+            ``"cuda-graphs"`` is PyTorch with whole verbs replayed on a GPU. With ``target_fps`` it varies,
+            unless it is given.
         target_fps: Take the most accurate setting that makes so many frames of a video a second here: of the
-            model, if it is named, the input size and the dtype vary, unless they are given. A few seconds of
-            measuring the first time; ``MaskModel.choice`` says what was chosen and what it costs. A
+            model, if it is named, the input size, the dtype and the runtime vary, unless they are given; of
+            runtimes those that need no long preparation here. A few seconds of measuring the first time;
+            ``MaskModel.choice`` says what was chosen and what it costs. A
             :class:`Budget` has more to choose: photographs instead of frames, how many objects, of what size.
 
     Raises:
@@ -90,7 +92,7 @@ def load(
         plain = Eager(place(build(shape, checkpoint.state), choice), choice)
         return captured.wrap(plain) if runtime == CUDA_GRAPHS else plain
 
-    return _model_of(eager, config, image_only=checkpoint.image_only)
+    return _model_of(eager, config, runtime or EAGER, image_only=checkpoint.image_only)
 
 
 def export_model(
@@ -154,7 +156,7 @@ def _load_for_graphs(
     def cached(shape: ModelConfig) -> Runtime:
         return open_cached(checkpoint.state, executor, image_only=checkpoint.image_only, config=shape)
 
-    return _model_of(cached, config, image_only=checkpoint.image_only)
+    return _model_of(cached, config, runtime, image_only=checkpoint.image_only)
 
 
 def _load_exported(
@@ -169,17 +171,25 @@ def _load_exported(
         if runtime is not None:
             raise InputError(f"{folder} is a folder: runtime={runtime!r} takes model files")
         runtime = installed_runtime()
-    manifest, make = open_folder(folder, executor_of(str(runtime), device, dtype))
+    executor = executor_of(str(runtime), device, dtype)
+    manifest, make = open_folder(folder, executor)
     config = manifest.config
     if image_size is not None:
         config = config.at(image_size)
-    return _model_of(make, config, image_only=manifest.image_only)
+    return _model_of(make, config, executor.runtime, image_only=manifest.image_only)
 
 
-def _model_of(make: Callable[[ModelConfig], Runtime], config: ModelConfig, *, image_only: bool) -> MaskModel:
+def _model_of(
+    make: Callable[[ModelConfig], Runtime], config: ModelConfig, runtime: str, *, image_only: bool
+) -> MaskModel:
     """A model with what makes its runtimes: for pictures now, for videos when that is asked for."""
     make_video_runtime = partial(make, config.for_video) if config.video_size else None
-    return MaskModel(make(config), image_only=image_only, make_video_runtime=make_video_runtime)
+    return MaskModel(
+        make(config),
+        image_only=image_only,
+        make_video_runtime=make_video_runtime,
+        runtime_name=runtime,
+    )
 
 
 def _fast_enough(

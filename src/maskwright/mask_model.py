@@ -23,6 +23,7 @@ from maskwright.io.rasters import RasterOptions, open_raster
 from maskwright.io.sources import Corrupt, open_source
 from maskwright.masks import Masks
 from maskwright.runtime.protocol import Runtime
+from maskwright.runtime.select import EAGER
 from maskwright.segmenter import Embedding, embed
 from maskwright.tiles.image import TiledImage
 from maskwright.tiles.options import TileOptions
@@ -42,9 +43,12 @@ class MaskModel:
         *,
         image_only: bool = False,
         make_video_runtime: Callable[[], Runtime] | None = None,
+        runtime_name: str = EAGER,
     ) -> None:
         self.runtime = runtime
         """What executes the verbs."""
+        self.runtime_name = runtime_name
+        """What ``load`` calls that: ``eager``, ``cuda-graphs``, ``openvino`` or ``onnx``."""
         self._make_video_runtime = make_video_runtime
         self.choice: BudgetChoice | None = None
         """What ``target_fps`` has chosen and why, where it was given."""

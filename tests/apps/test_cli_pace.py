@@ -24,15 +24,22 @@ CLICK = ("--point", "36,44")
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def chosen_on() -> str:
+    """The runtime that a target chooses."""
+    return "eager"
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, chosen_on: str) -> list[dict[str, Any]]:
     """Makes every model a fake one that was chosen, if there was a target; fills with what was asked for."""
     asked: list[dict[str, Any]] = []
 
     def load(name: str | None = None, *, target_fps: Budget | None = None, **options: Any) -> MaskModel:
         asked.append({"name": name, "target_fps": target_fps, **options})
-        model = MaskModel(Fake())
+        runtime = options["runtime"] or ("eager" if target_fps is None else chosen_on)
+        model = MaskModel(Fake(), runtime_name=runtime)
         if target_fps is not None:
-            chosen = Candidate(Known("nano", PRESETS["nano"]), target_fps.task, 384, "float32")
+            chosen = Candidate(Known("nano", PRESETS["nano"]), target_fps.task, 384, "float32", runtime)
             model.choice = BudgetChoice(target_fps, chosen, 40.0, True, ())
         return model
 
@@ -61,15 +68,30 @@ def test_without_a_target_it_is_nano(run: Run, tmp_path: Path, calls: list[dict[
     assert (calls[0]["name"], calls[0]["target_fps"]) == ("nano", None)
 
 
+@pytest.mark.parametrize("chosen_on", ["eager", "openvino"])
 def test_a_run_that_goes_on_keeps_what_was_chosen(
-    run: Run, tmp_path: Path, calls: list[dict[str, Any]]
+    run: Run, tmp_path: Path, calls: list[dict[str, Any]], chosen_on: str
 ) -> None:
     arguments = ("track", clip(tmp_path), *OBJECTS, "--log", "a.jsonl", "--target-fps", 30)
     assert run(*arguments).code == 0
-    side = parse_header((tmp_path / "a.jsonl").read_bytes().splitlines(keepends=True)[0]).job["image_size"]
+    job = parse_header((tmp_path / "a.jsonl").read_bytes().splitlines(keepends=True)[0]).job
     assert run(*arguments, "--resume").code == 0
-    again = {"device": None, "dtype": "float32", "image_size": side, "runtime": None}
+    again = {"device": None, "dtype": "float32", "image_size": job["image_size"], "runtime": chosen_on}
     assert calls[1] == {"name": "nano", "target_fps": None, **again}
+
+
+@pytest.mark.parametrize("chosen_on", ["openvino"])
+def test_a_run_does_not_go_on_with_another_runtime(
+    run: Run, tmp_path: Path, calls: list[dict[str, Any]]
+) -> None:
+    arguments = ("track", clip(tmp_path), *OBJECTS, "--log", "a.jsonl")
+    outcome = run(*arguments, "--target-fps", 30)
+    assert outcome.code == 0
+    assert "chosen: nano at 384 px in float32 on openvino: 40 frames/s" in outcome.err
+    outcome = run(*arguments, "--resume")
+    assert outcome.code == 2
+    assert "only the log has job.runtime = 'openvino'" in outcome.err
+    assert run(*arguments, "--resume", "--runtime", "openvino").code == 0
 
 
 def test_a_photograph_and_what_is_written_about_it(

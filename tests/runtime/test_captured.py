@@ -12,8 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from maskwright.budget import timing
+from maskwright.budget.options import Budget, Task
+from maskwright.budget.timing import Speed
 from maskwright.config import NANO, ModelConfig
 from maskwright.errors import InputError
+from maskwright.mask_model import MaskModel
 from maskwright.model.prompt_encoder import PromptTensors
 from maskwright.runtime import captured
 from maskwright.runtime.captured import Captured, Recorded
@@ -79,6 +83,23 @@ def test_a_shape_that_comes_back_is_recorded_and_results_are_the_callers_own() -
     for ours, theirs in zip(found, wanted, strict=True):
         assert same(ours, theirs)
     assert len({level.data_ptr() for features in found for level in features.levels}) == 12
+
+
+@pytest.mark.parametrize("task", ["video", "photo"])
+def test_what_is_timed_is_replayed_only(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, recorded = Again(), []
+
+    def timed(step: Callable[[], object], *about: object, warm_ups: int) -> Speed:
+        for _ in range(warm_ups + 4):
+            step()
+            recorded.append(recorder.recorded)
+        return Speed(1.0, warm_ups)
+
+    monkeypatch.setattr(timing, "timed", timed)
+    model = MaskModel(Captured(small_runtime(), recorder))
+    warm_ups = timing.speed_of(model, Budget(10, task=task, size=(48, 64)), 0.0).samples
+    assert recorded[0] < recorded[warm_ups - 1] == recorded[-1]
+    assert recorder.replayed > recorder.recorded
 
 
 @pytest.mark.parametrize("config", [SMALL, NANO.at(64)], ids=["official", "nano"])

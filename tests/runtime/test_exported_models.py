@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +14,8 @@ import pytest
 import torch
 
 import maskwright as mw
+from maskwright.budget.candidates import Candidate, Known
+from maskwright.budget.store import Speeds
 from maskwright.cli import main
 from maskwright.config import NANO
 from maskwright.facade import export_model
@@ -178,3 +182,40 @@ def test_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert written == [704, 512, 704]
     mw.load("nano", runtime="openvino", image_size=704)  # for videos as well
     assert written == [704, 512, 704, 704]
+
+
+def test_a_frame_rate_that_only_an_engine_reaches(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch is said to be too slow; graphs in the cache are measured and taken, none are made."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a search exports nothing")
+
+    monkeypatch.setenv("MASKWRIGHT_CACHE", str(tmp_path))
+    monkeypatch.setattr(opening, "write_graphs", refuse)
+    budget = mw.Budget(0.5, size=(48, 64), seconds=600)
+    model = Known("nano", NANO)
+    slow = Candidate(model, "video", SIDE, "float32")
+    Speeds(torch.device("cpu")).keep(slow, budget, 2.0, busy=False)
+
+    def chosen() -> mw.MaskModel:
+        return mw.load("nano", device="cpu", dtype="float32", image_size=SIDE, target_fps=budget)
+
+    before = chosen()
+    assert before.choice is not None
+    assert (before.runtime_name, before.choice.reached) == ("eager", False)
+    manifest = Manifest.read(folder)
+    shutil.copytree(folder, opening.cached_folder(manifest.config, manifest.fingerprint, image_only=False))
+    found = chosen()
+    assert found.choice is not None
+    assert (found.runtime_name, found.choice.reached) == ("openvino", True)
+    assert found.choice.reason.startswith(f"nano at {SIDE} px in float32 on openvino: ")
+    assert f"passed over: nano at {SIDE} px in float32 (0.5/s)" in found.choice.reason
+    assert len(found.track([*small_clip(2)], {1: mw.Box(4, 10, 24, 30)}).__next__()) == 1
+    speeds = json.loads((tmp_path / "speeds.json").read_text())["speeds"]
+    assert [one["what"].partition(",")[0] for one in speeds.values()] == [
+        slow.title,
+        found.choice.candidate.title,
+    ]
+    assert chosen().choice == found.choice

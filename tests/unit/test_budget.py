@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ import pytest
 import torch
 
 import maskwright as mw
+from choosing import CPU, LARGE, NANO, SPEEDS, TINY, Clock, Machine, candidates
 from maskwright.budget import accuracy, search, timing
-from maskwright.budget.candidates import Candidate, Known, encoder_gflop, ordered
-from maskwright.budget.choice import BudgetChoice
+from maskwright.budget.candidates import encoder_gflop, ordered
 from maskwright.budget.options import Budget
-from maskwright.budget.search import Trials, settle
 from maskwright.budget.store import Speeds
 from maskwright.budget.timing import Speed, timed
 from maskwright.config import PRESETS
@@ -29,83 +27,10 @@ from maskwright.runtime.fake import Fake
 from maskwright.weights.load import save_checkpoint
 from small import SMALL, small_runtime
 
-NANO, TINY, LARGE = (Known(name, PRESETS[name]) for name in ("nano", "sam2.1-tiny", "sam2.1-large"))
-CPU = torch.device("cpu")
-
-
-class Clock:
-    """Goes on when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
-class Machine:
-    """Times of frames by title of the candidate; loading takes a second."""
-
-    seconds: Mapping[str, float]
-    path: Path
-    peak: float = 1e9
-    """GFLOP per second; nothing is passed over for its arithmetic unless this is little."""
-    clock: Clock = field(default_factory=Clock)
-    loaded: list[str] = field(default_factory=list)
-    timed: list[str] = field(default_factory=list)
-    broken: tuple[str, ...] = ()
-    busy: bool = False
-
-    def settle(self, budget: Budget, candidates: list[Candidate]) -> tuple[Any, BudgetChoice]:
-        speeds = Speeds(CPU, self.path)
-        trials: Trials[Any] = Trials(
-            self._load,
-            budget,
-            speeds,
-            lambda _dtype: self.peak,
-            self._speed,
-            lambda: self.busy,
-            self.clock,
-        )
-        return settle(trials, candidates)
-
-    def _load(self, candidate: Candidate) -> str:
-        if candidate.model.config.name in self.broken:
-            raise CheckpointError("the file is damaged")
-        self.clock.now += 1
-        self.loaded.append(candidate.title)
-        return candidate.title
-
-    def _speed(self, model: str, budget: Budget, end: float, clock: Callable[[], float]) -> Speed:
-        self.timed.append(model)
-        self.clock.now += 6 * self.seconds[model]
-        return Speed(self.seconds[model], 5)
-
-
-def candidates(*models: Known, dtypes: tuple[str, ...] = ("float32",)) -> list[Candidate]:
-    return ordered(models, "video", dtypes, None)
-
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "speeds.json"
-
-
-SPEEDS = {
-    "sam2.1-large at 1024 px in float32": 1.0,
-    "sam2.1-tiny at 1024 px in float32": 0.3,
-    "sam2.1-large at 768 px in float32": 0.4,
-    "sam2.1-tiny at 768 px in float32": 0.1,
-    "sam2.1-large at 512 px in float32": 0.2,
-    "sam2.1-tiny at 512 px in float32": 0.06,
-    "nano at 640 px in float32": 0.09,
-    "nano at 512 px in float32": 0.05,
-    "nano at 448 px in float32": 0.04,
-    "nano at 384 px in float32": 0.03,
-    "nano at 320 px in float32": 0.025,
-    "nano at 256 px in float32": 0.02,
-}
 
 
 class TestOptions:
@@ -157,8 +82,8 @@ class TestOrder:
 
     def test_own_sizes_load_without_a_size(self) -> None:
         own, smaller = candidates(NANO)[1:3]
-        assert own.options == {"image_size": None, "dtype": "float32"}
-        assert smaller.options == {"image_size": 448, "dtype": "float32"}
+        assert own.options == {"image_size": None, "dtype": "float32", "runtime": "eager"}
+        assert smaller.options == {"image_size": 448, "dtype": "float32", "runtime": "eager"}
 
 
 class TestCost:
@@ -256,6 +181,12 @@ class TestSettle:
         assert choice.candidate.model == NANO
         assert choice.passed_over[0].why == "not usable: the file is damaged"
 
+    def test_a_damaged_file_is_no_error_where_another_model_is_left(self, path: Path) -> None:
+        machine = Machine(SPEEDS, path, broken=("nano",))
+        _, choice = machine.settle(Budget(50, seconds=100), candidates(NANO, TINY))
+        assert (choice.candidate.title, choice.reached) == ("sam2.1-tiny at 512 px in float32", False)
+        assert choice.passed_over[-1].why == "not usable: the file is damaged"
+
     def test_a_damaged_file_that_was_named_is_an_error(self, path: Path) -> None:
         with pytest.raises(CheckpointError, match="damaged"):
             Machine(SPEEDS, path, broken=("sam2.1-tiny",)).settle(Budget(5), candidates(TINY))
@@ -334,6 +265,11 @@ class TestTiming:
     def test_more_where_it_is_close(self) -> None:
         clock = Clock()
         assert timed(self.steps(clock, *[1.0] * 16), 1.1, clock.now + 1000, clock).samples == timing.MOST
+
+    def test_frames_that_warm_up_do_not_count(self) -> None:
+        clock = Clock()
+        step = self.steps(clock, 9.0, 8.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+        assert timed(step, 2.0, clock.now + 1000, clock, warm_ups=2) == Speed(1.0, 5)
 
     def test_one_is_enough_if_it_is_far_too_slow(self) -> None:
         clock = Clock()

@@ -10,6 +10,7 @@ from typing import Any
 from maskwright.budget.accuracy import PUBLISHED, cost, figure, sizes, standing
 from maskwright.budget.options import Budget, Task
 from maskwright.config import HieraConfig, ModelConfig
+from maskwright.runtime.select import EAGER
 
 _ENCODER = {96: {7: 292.0, 11: 360.0}, 112: {16: 647.0}, 144: {36: 1823.0}}
 """GFLOP of the official image encoders at 1024 px, by width and blocks of the third stage."""
@@ -39,7 +40,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model at an input size in a dtype."""
+    """A model at an input size in a dtype, on a runtime."""
 
     model: Known
     task: Task
@@ -47,6 +48,8 @@ class Candidate:
     """Input side in pixels."""
     dtype: str
     """``float32``, ``bfloat16`` or ``float16``."""
+    runtime: str = EAGER
+    """What executes it, as ``runtime.select`` names it."""
 
     @property
     def is_own_size(self) -> bool:
@@ -55,12 +58,14 @@ class Candidate:
     @property
     def options(self) -> dict[str, Any]:
         """What ``load`` is given besides the model."""
-        return {"image_size": None if self.is_own_size else self.side, "dtype": self.dtype}
+        side = None if self.is_own_size else self.side
+        return {"image_size": side, "dtype": self.dtype, "runtime": self.runtime}
 
     @property
     def title(self) -> str:
-        """For people."""
-        return f"{self.model.config.name} at {self.side} px in {self.dtype}"
+        """For people; the runtime only where it is not the default."""
+        where = "" if self.runtime == EAGER else f" on {self.runtime}"
+        return f"{self.model.config.name} at {self.side} px in {self.dtype}{where}"
 
     @property
     def cost(self) -> str:
@@ -94,17 +99,24 @@ def encoder_gflop(config: ModelConfig, side: int) -> float:
     return (whole - everywhere) * share + everywhere * share**2
 
 
-def ordered(models: Sequence[Known], task: Task, dtypes: Sequence[str], side: int | None) -> list[Candidate]:
+def ordered(
+    models: Sequence[Known],
+    task: Task,
+    dtypes: Sequence[str],
+    side: int | None,
+    runtimes: Sequence[str] = (EAGER,),
+) -> list[Candidate]:
     """Everything that may be chosen, the most accurate first.
 
     Official models at their own size by published accuracy, then at smaller sizes, of which nothing is known
-    but that the size matters more than the model; then nano by measured accuracy.
+    but that the size matters more than the model; then nano by measured accuracy. Runtimes compute the same.
 
     Args:
         models: Those that may be chosen.
         task: What has to be kept up with.
         dtypes: Compute dtypes, the exact one first.
         side: An input size that was asked for; None leaves it open.
+        runtimes: What may execute them, in the order in which each setting is tried on them.
     """
     found = []
     for one in sorted(
@@ -112,12 +124,17 @@ def ordered(models: Sequence[Known], task: Task, dtypes: Sequence[str], side: in
     ):
         own = one.own_size(task)
         tried = sizes(one.config.name, own, task) if side is None else [side]
-        found += [Candidate(one, task, size, dtype) for size in tried for dtype in dtypes]
+        found += [
+            Candidate(one, task, size, dtype, runtime)
+            for size in tried
+            for dtype in dtypes
+            for runtime in runtimes
+        ]
     return sorted(found, key=_rank)
 
 
 def _rank(one: Candidate) -> tuple[bool, float]:
-    """Sorting by it keeps the order of models, and of dtypes that are equally good."""
+    """Sorting by it keeps the order of models, of dtypes that are equally good, and of runtimes."""
     if one.model.config.name == "nano":
         return True, -figure(one.side, one.dtype, one.task)
     return False, 0.0 if one.is_own_size else 1 / one.side

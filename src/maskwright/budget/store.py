@@ -19,7 +19,6 @@ from maskwright.budget.options import Budget
 from maskwright.errors import OutputError
 from maskwright.io.files import write_text
 from maskwright.runtime.processor import instruction_sets, processor_name
-from maskwright.runtime.select import EAGER
 from maskwright.runtime.threads import allowance
 from maskwright.weights.fetch import cache_folder
 
@@ -41,10 +40,9 @@ class Speeds:
         device: torch.device,
         path: Path | None = None,
         now: Callable[[], float] = time.time,
-        runtime: str | None = None,
     ) -> None:
         self._path = path or cache_folder() / FILE
-        self._machine = f"{machine(device)}, {runtime or EAGER}"
+        self._machine = machine(device)
         self._now = now
 
     def find(self, candidate: Candidate, budget: Budget) -> float | None:
@@ -81,7 +79,7 @@ class Speeds:
     def _key(self, candidate: Candidate, budget: Budget) -> str:
         """Of everything that the time depends on: not the weights, only their shapes."""
         about = [
-            self._machine,
+            f"{self._machine}, {candidate.runtime}",
             repr(candidate.model.config),
             (candidate.task, candidate.side, candidate.dtype),
             (budget.objects, budget.size),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from maskwright.budget.options import Budget
+from maskwright.runtime.captured import CALLS_BEFORE, Captured
 from maskwright.runtime.protocol import Runtime
 from maskwright.segmenter import embed
 from maskwright.track.objects import ObjectId
@@ -51,23 +52,28 @@ def speed_of(model: Loaded, budget: Budget, end: float, clock: Clock = time.perf
     Args:
         model: It.
         budget: What has to be kept up with.
-        end: When to leave off, by the clock; two frames are made in any case.
+        end: When to leave off, by the clock; two or three frames are made in any case.
         clock: Seconds.
     """
+    warm_ups = CALLS_BEFORE if isinstance(model.runtime, Captured) else 1
     with frames(model, budget) as step:
-        return timed(step, budget.allowed, end, clock)
+        return timed(step, budget.allowed, end, clock, warm_ups=warm_ups)
 
 
-def timed(step: Callable[[], object], allowed: float, end: float, clock: Clock) -> Speed:
-    """The median of several frames after one that warms up.
+def timed(
+    step: Callable[[], object], allowed: float, end: float, clock: Clock, *, warm_ups: int = 1
+) -> Speed:
+    """The median of several frames after those that warm up.
 
     Args:
         step: Makes one frame, finished when it returns.
         allowed: Seconds that it may take; what is far from that is measured once.
         end: When to leave off, by the clock.
         clock: Seconds.
+        warm_ups: Frames that do not count.
     """
-    step()
+    for _ in range(warm_ups):
+        step()
     samples: list[float] = []
     while len(samples) < MOST:
         began = clock()

@@ -24,8 +24,8 @@ TargetFps = Annotated[
     typer.Option(
         "--target-fps",
         metavar="FPS",
-        help="Take the most accurate model, input size and dtype that keep up with so many a second here: "
-        "tracked frames, or photographs. Measures for some seconds the first time.",
+        help="Take the most accurate model, input size, dtype and runtime that keep up with so many a second "
+        "here: tracked frames, or photographs. Measures for some seconds the first time.",
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best one here by default.")]
@@ -40,7 +40,7 @@ Runtime = Annotated[
     str | None,
     typer.Option(
         help="What executes the model: eager (PyTorch), openvino, or onnx (ONNX Runtime).",
-        show_default="eager; for an exported folder what is installed",
+        show_default="eager; for an exported folder what is installed; --target-fps chooses",
     ),
 ]
 ImageSize = Annotated[

@@ -96,15 +96,17 @@ class Wanted:
         from maskwright.config import PRESETS
         from maskwright.facade import load
         from maskwright.io.sinks.records import BrokenRecord, parse_header
+        from maskwright.runtime.select import EAGER
 
         try:
             with log.open("rb") as file:
                 header = parse_header(file.readline())
             side, dtype = header.job["image_size"], header.job["dtype"]
+            runtime = header.job.get("runtime", EAGER)
         except (OSError, BrokenRecord, KeyError):
             return None
         known = PRESETS.get(header.model)
         if known is not None and known.for_video.image_size == side:
             side = self.image_size  # its own, which may be another one for pictures
-        options = self._options | {"dtype": dtype, "image_size": side}
+        options = self._options | {"dtype": dtype, "image_size": side, "runtime": runtime}
         return load(self.model or header.model, **options)

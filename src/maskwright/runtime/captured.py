@@ -40,6 +40,8 @@ RECENT_CALLS = 32
 of a filling memory come once in a video."""
 MAX_BATCH = 8
 """Pictures or objects in a call; with more, kernels are long, and buffers large. Not measured."""
+CALLS_BEFORE = 2
+"""Calls of one shape before it is only replayed: the first is noted, the second recorded."""
 WARM_UPS = 2
 """Calls before recording, in which libraries choose algorithms and make workspaces."""
 

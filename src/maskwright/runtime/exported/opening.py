@@ -119,7 +119,7 @@ def open_cached(
         OutputError: the cache cannot be written.
     """
     fingerprint = fingerprint_of(config, state)
-    folder = _cached_folder(config, state, fingerprint, image_only=image_only)
+    folder = _filled_folder(config, state, fingerprint, image_only=image_only)
     return open_folder(folder, executor)[1](config)
 
 
@@ -129,17 +129,46 @@ def fingerprint_of(config: ModelConfig, state: Mapping[str, Tensor]) -> str:
     return Eager(fold_normalisation(build(config, state)), choose("cpu")).fingerprint()
 
 
-def _cached_folder(
+def cached_folder(config: ModelConfig, fingerprint: str, *, image_only: bool) -> Path:
+    """Where the cache has, or will have, the graphs of a network at one input size.
+
+    Args:
+        config: Of the network, at that size.
+        fingerprint: See :func:`fingerprint_of`.
+        image_only: The weights cannot follow objects.
+    """
+    from maskwright import __version__
+
+    made_by = f"{FORMAT}-opset{OPSET}-{__version__}-torch{torch.__version__}"
+    num_graphs = len(graphs_for(config, image_only=image_only))
+    return cache_folder() / "graphs" / f"{fingerprint}-{config.image_size}px-{num_graphs}-{made_by}"
+
+
+def is_cached(config: ModelConfig, fingerprint: str, *, image_only: bool) -> bool:
+    """Whether :func:`open_cached` finds all graphs of a network and need not export it; see there.
+
+    What the graphs contain is checked when each is opened.
+    """
+    folder = cached_folder(config, fingerprint, image_only=image_only)
+    try:
+        graphs = Manifest.read(folder).graphs.get(config.image_size, {})
+    except CheckpointError:
+        return False
+    return bool(graphs) and all((folder / graph.file).is_file() for graph in graphs.values())
+
+
+def any_cached(config: ModelConfig) -> bool:
+    """Whether graphs of whatever network are in the cache at this input size: told without a fingerprint."""
+    return any((cache_folder() / "graphs").glob(f"*-{config.image_size}px-*"))
+
+
+def _filled_folder(
     config: ModelConfig, state: Mapping[str, Tensor], fingerprint: str, *, image_only: bool
 ) -> Path:
     """One export at a time on this machine; a damaged manifest is made anew."""
     import filelock
 
-    from maskwright import __version__
-
-    made_by = f"{FORMAT}-opset{OPSET}-{__version__}-torch{torch.__version__}"
-    num_graphs = len(graphs_for(config, image_only=image_only))
-    folder = cache_folder() / "graphs" / f"{fingerprint}-{config.image_size}px-{num_graphs}-{made_by}"
+    folder = cached_folder(config, fingerprint, image_only=image_only)
     if _readable(folder):
         return folder
     check_exporter()
