@@ -28,7 +28,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class BudgetChoice:
-    """The model, input size and dtype that ``load(target_fps=...)`` has chosen."""
+    """The model, input size, dtype and runtime that ``load(target_fps=...)`` has chosen."""
 
     budget: Budget
     """What was asked for."""
