@@ -15,7 +15,7 @@ from maskwright.budget.search import find, models_here
 from maskwright.config import ModelConfig
 from maskwright.errors import InputError
 from maskwright.mask_model import MaskModel
-from maskwright.runtime import captured
+from maskwright.runtime import captured, compiled
 from maskwright.runtime.eager import Eager, place
 from maskwright.runtime.exported.export import OPSET, check_exporter, check_folder, write_graphs
 from maskwright.runtime.exported.manifest import Manifest, holds_graphs
@@ -27,7 +27,7 @@ from maskwright.runtime.exported.opening import (
     open_folder,
 )
 from maskwright.runtime.protocol import Runtime
-from maskwright.runtime.select import CUDA_GRAPHS, EAGER, checked_runtime, choose, runs_graphs
+from maskwright.runtime.select import COMPILED, CUDA_GRAPHS, EAGER, checked_runtime, choose, runs_graphs
 from maskwright.runtime.threads import warn_if_too_many
 from maskwright.weights import catalog, fetch
 from maskwright.weights.load import Checkpoint, build, load_checkpoint
@@ -60,8 +60,9 @@ def load(
             default the model's own (nano has two, see ``ModelConfig``). Smaller is faster and coarser.
         runtime: ``"eager"`` (PyTorch, the default), ``"openvino"`` or ``"onnx"`` (ONNX Runtime), which need
             the extras of these names; the model is exported for them once and kept in the cache folder.
-            ``"cuda-graphs"`` is PyTorch with whole verbs replayed on a GPU. With ``target_fps`` it varies,
-            unless it is given.
+            ``"cuda-graphs"`` is PyTorch with whole verbs replayed on a GPU, ``"compiled"`` the same through
+            ``torch.compile``, which takes minutes the first time. Neither was measured on a GPU yet. With
+            ``target_fps`` it varies, unless it is given.
         target_fps: Take the most accurate setting that makes so many frames of a video a second here: of the
             model, if it is named, the input size, the dtype and the runtime vary, unless they are given; of
             runtimes those that need no long preparation here. A few seconds of measuring the first time;
@@ -76,6 +77,11 @@ def load(
     """
     runtime = checked_runtime(runtime)
     if target_fps is not None:
+        if runtime == COMPILED:
+            raise InputError(
+                "target_fps measures many settings, and each of them would be compiled first; leave out "
+                "runtime='compiled'"
+            )
         return _fast_enough(Budget.of(target_fps), name, device, dtype, image_size, runtime)
     name = DEFAULT_MODEL if name is None else name
     folder = Path(name).expanduser()
@@ -89,7 +95,10 @@ def load(
     checkpoint, config = _read(name, image_size)
 
     def eager(shape: ModelConfig) -> Runtime:
-        plain = Eager(place(build(shape, checkpoint.state), choice), choice)
+        network = build(shape, checkpoint.state)
+        if runtime == COMPILED:
+            return compiled.wrap(network, choice)
+        plain = Eager(place(network, choice), choice)
         return captured.wrap(plain) if runtime == CUDA_GRAPHS else plain
 
     return _model_of(eager, config, runtime or EAGER, image_only=checkpoint.image_only)

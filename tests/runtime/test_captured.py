@@ -21,6 +21,7 @@ from maskwright.mask_model import MaskModel
 from maskwright.model.prompt_encoder import PromptTensors
 from maskwright.runtime import captured
 from maskwright.runtime.captured import Captured, Recorded
+from maskwright.runtime.nested import mapped, tensors
 from maskwright.track.session import Session
 from maskwright.types import Box
 from small import SMALL, small_clip, small_runtime
@@ -36,12 +37,12 @@ class Again:
 
     def record(self, work: Callable[[], Any]) -> Recorded:
         self.recorded += 1
-        results = captured._mapped(torch.clone, work())
+        results = mapped(torch.clone, work())
 
         def replay() -> None:
             assert self.inside
             self.replayed += 1
-            for old, new in zip(captured._tensors(results), captured._tensors(work()), strict=True):
+            for old, new in zip(tensors(results), tensors(work()), strict=True):
                 old.copy_(new)
 
         return Recorded(replay, results)
@@ -70,7 +71,7 @@ def clicks(x: float, objects: int = 1) -> PromptTensors:
 
 
 def same(ours: Any, theirs: Any) -> bool:
-    pairs = zip(captured._tensors(ours), captured._tensors(theirs), strict=True)
+    pairs = zip(tensors(ours), tensors(theirs), strict=True)
     return all(torch.equal(one, other) for one, other in pairs)
 
 

@@ -123,7 +123,7 @@ def test_exporting_needs_packages(package: str, tmp_path: Path, monkeypatch: pyt
     [
         (
             {"runtime": "tensorrt"},
-            "unknown runtime 'tensorrt'; use one of eager, cuda-graphs, openvino, onnx",
+            "unknown runtime 'tensorrt'; use one of eager, cuda-graphs, compiled, openvino, onnx",
         ),
         ({"runtime": "cuda-graphs", "device": "cpu"}, "need the plain runtime on a CUDA device"),
         ({"runtime": "openvino", "device": "cuda"}, "does not run on device='cuda'; use device='cpu'"),

@@ -30,6 +30,7 @@ from maskwright.model.memory_bank import MemoryBank
 from maskwright.model.prompt_encoder import PromptTensors
 from maskwright.model.sam2 import Decoded, Slots
 from maskwright.runtime.eager import Eager
+from maskwright.runtime.nested import mapped, tensors
 from maskwright.runtime.protocol import Moment, Runtime
 
 MAX_GRAPHS = 16
@@ -202,7 +203,7 @@ class Captured:
                 with self._recorder.turn():
                     results: _T = graph(inputs)
                 return results
-        return work(*_mapped(lambda part: part.to(self.device), inputs))
+        return work(*mapped(lambda part: part.to(self.device), inputs))
 
     def _graph(self, key: Hashable, work: Callable[..., Any], inputs: tuple[Any, ...]) -> _Graph | None:
         """The graph for these shapes, recorded now if they were seen not long ago."""
@@ -230,38 +231,19 @@ class _Graph:
     def __init__(
         self, recorder: Recorder, work: Callable[..., Any], inputs: tuple[Any, ...], device: torch.device
     ) -> None:
-        self._buffers = _mapped(lambda part: _buffer(part, device), inputs)
+        self._buffers = mapped(lambda part: _buffer(part, device), inputs)
         self._fill(inputs)
         self._recorded = recorder.record(lambda: work(*self._buffers))
 
     def __call__(self, inputs: tuple[Any, ...]) -> Any:
         self._fill(inputs)
         self._recorded.replay()
-        return _mapped(_copied, self._recorded.results)
+        return mapped(_copied, self._recorded.results)
 
     def _fill(self, inputs: tuple[Any, ...]) -> None:
-        for buffer, part in zip(_tensors(self._buffers), _tensors(inputs), strict=True):
+        for buffer, part in zip(tensors(self._buffers), tensors(inputs), strict=True):
             # from memory that is not pinned, copying returns when the source may be changed again
             _base(buffer).copy_(_base(part), non_blocking=part.is_cuda or not part.is_pinned())
-
-
-def _mapped(change: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """The same nest of tuples with every tensor changed; None stays."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, tuple):
-        parts = [_mapped(change, part) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    return value
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor of a nest of tuples, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple):
-        for part in value:
-            yield from _tensors(part)
 
 
 def _form(value: Any) -> Hashable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from dataclasses import replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -27,25 +28,71 @@ _SAMPLES = 256
 """Numbers of each weight that go into the fingerprint."""
 
 
-def place(network: SAM2, choice: Choice) -> SAM2:
+class Network(Protocol):
+    """What is asked of a network: ``SAM2``, or what does the same in another way."""
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    def encode_image(self, pixels_BCHW: Tensor, /) -> ImageFeatures: ...
+
+    def without_memory(self, features: ImageFeatures, /) -> ImageFeatures: ...
+
+    def decode(self, features: ImageFeatures, prompts: PromptTensors, /) -> Decoded: ...
+
+    def adopt(self, features: ImageFeatures, masks_OHW: Tensor, /) -> Chosen: ...
+
+    def recall(
+        self,
+        features: ImageFeatures,
+        bank: MemoryBank,
+        frame_O: Tensor,
+        direction: Tensor,
+        pointer_span: Tensor,
+        /,
+        *,
+        masked: bool,
+    ) -> ImageFeatures: ...
+
+    def encode_memory(
+        self, features: ImageFeatures, logits_OHW: Tensor, object_score_O: Tensor, binary_O: Tensor, /
+    ) -> Tensor: ...
+
+    def store(
+        self,
+        memory_OID: Tensor,
+        chosen: Chosen,
+        bank: MemoryBank,
+        slots: Slots,
+        frame_O: Tensor,
+        prompted_O: Tensor,
+        /,
+    ) -> MemoryBank: ...
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+
+def place(network: SAM2, choice: Choice, *, packed: bool = True) -> SAM2:
     """Put a network where it will run, for inference only.
 
     The finest levels pass one convolution instead of two (see ``runtime.fold``). On CPUs, trunk and memory
     attention of the official models get the parts of ``runtime.cpu``, and decoders work as in
     ``runtime.absorb``. In float32 on CUDA, memories are attended to as in ``runtime.absorb_memory``.
     Convolutional trunks get channels-last weights, which on CPUs are quicker, and lose their normalisations
-    (see ``runtime.fold``); on CPUs they also work in bands that fit the caches.
+    (see ``runtime.fold``); on CPUs they also work in bands that fit the caches. Without ``packed`` there are
+    no parts for CPUs, of which a compiler could make nothing.
     """
+    on_cpu = choice.device.type == "cpu" and packed
     network = merge_neck(network.to(choice.device).requires_grad_(False))
     if choice.device.type == "cuda" and choice.dtype is torch.float32:
         absorb_memory(network)  # with half precision PyTorch has a quicker kernel, for equal widths only
-    if choice.device.type == "cpu":
+    if on_cpu:
         absorb_decoder(network)
         pack(network, choice.maps, int8=choice.dtype is torch.int8)
     if isinstance(network.config.trunk, EfficientNetConfig):
         fold_normalisation(network)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if choice.device.type == "cpu":
+        if on_cpu:
             work_in_bands(network)
     return network
 
@@ -61,7 +108,7 @@ class Eager:
     less time in half precision, and its memory finds places by small differences of large numbers.
     """
 
-    def __init__(self, network: SAM2, choice: Choice) -> None:
+    def __init__(self, network: Network, choice: Choice) -> None:
         self._network = network
         self._choice = choice
         self._maps = choice.maps

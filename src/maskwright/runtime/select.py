@@ -60,9 +60,11 @@ INT8_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 EAGER = "eager"
 CUDA_GRAPHS = "cuda-graphs"
+COMPILED = "compiled"
 RUNTIMES = {
     EAGER: "PyTorch, with parts of ours for processors; needs nothing more",
     CUDA_GRAPHS: "the same with whole verbs replayed on a GPU; not measured on one yet",
+    COMPILED: "PyTorch through torch.compile; on processors slower than the default, not run on a GPU yet",
     "openvino": "exported graphs; in bfloat16 as quick for a picture, slower for a tracked frame",
     "onnx": "exported graphs, for where ONNX Runtime is in use already",
 }
