@@ -39,7 +39,7 @@ Dtype = Annotated[
 Runtime = Annotated[
     str | None,
     typer.Option(
-        help="What executes the model: eager (PyTorch), compiled (through torch.compile), on GPUs cuda-graphs, "
+        help="What executes the model: eager (PyTorch), compiled (torch.compile), cuda-graphs (on GPUs), "
         "openvino, or onnx (ONNX Runtime).",
         show_default="eager; for an exported folder what is installed; --target-fps chooses",
     ),
