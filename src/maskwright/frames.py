@@ -9,15 +9,83 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+import numpy as np
 
 from maskwright.errors import InputError
 from maskwright.types import BoolArray, ByteArray, FloatArray, IntArray, Size
 
 if TYPE_CHECKING:
     import supervision as sv
+    from torch import Tensor
 
     from maskwright.interop.supervision import Labels
+
+T = TypeVar("T")
+
+
+class DevicePicture:
+    """A picture in the memory of a GPU, where a frame has it from a decoder that works there.
+
+    It comes to the host when somebody looks at it, once. Pickled it is the array.
+    """
+
+    def __init__(self, pixels_HW3: Tensor) -> None:
+        """``pixels_HW3`` is uint8 RGB, just made, on the current stream of this thread."""
+        self._pixels_HW3 = pixels_HW3
+        self._fetched: ByteArray | None = None
+        self._made: Any = None
+        if pixels_HW3.is_cuda:
+            import torch
+
+            self._made = torch.cuda.current_stream(pixels_HW3.device).record_event()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(h, w, 3)."""
+        return tuple(self._pixels_HW3.shape)
+
+    def here(self) -> Tensor:
+        """The pixels where they are, (h, w, 3) uint8, to be used on the current stream of this thread."""
+        if self._made is not None:
+            import torch
+
+            stream = torch.cuda.current_stream(self._pixels_HW3.device)
+            stream.wait_event(self._made)
+            self._pixels_HW3.record_stream(stream)
+        return self._pixels_HW3
+
+    def fetched(self) -> ByteArray:
+        """The pixels on the host."""
+        if self._fetched is None:
+            self._fetched = self.here().cpu().numpy()
+        return self._fetched
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np.asarray, (self.fetched(),)
+
+
+class _Picture(Generic[T]):
+    """A field that can be given a :class:`DevicePicture`, and that reads as the array on the host."""
+
+    def __init__(self, *default: T) -> None:
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    def __get__(self, instance: object, owner: type | None = None) -> T:
+        if instance is None:  # dataclasses ask the class for the default
+            if not self._default:
+                raise AttributeError(self._name)
+            return self._default[0]
+        held: Any = vars(instance)[self._name]
+        picture: Any = held.fetched() if isinstance(held, DevicePicture) else held
+        return cast("T", picture)
+
+    def __set__(self, instance: object, value: T | DevicePicture) -> None:
+        vars(instance)[self._name] = value
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,15 +94,21 @@ class Frame:
 
     index: int
     """Number of the frame in its source, from 0."""
-    image: ByteArray
-    """(h, w, 3) uint8 RGB, upright."""
+    image: _Picture[ByteArray] = _Picture()
+    """(h, w, 3) uint8 RGB, upright. From a :class:`DevicePicture` it is fetched when it is first read."""
     time: float | None = None
     """Seconds from the start of the source, where it knows."""
 
     @property
+    def picture(self) -> ByteArray | DevicePicture:
+        """The picture as it was given, without fetching it from where it is."""
+        given: ByteArray | DevicePicture = vars(self)["_image"]
+        return given
+
+    @property
     def size(self) -> Size:
         """Height and width in pixels."""
-        return self.image.shape[0], self.image.shape[1]
+        return self.picture.shape[0], self.picture.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +156,9 @@ class TrackedFrame:
     """(N, m, m) float32: low-resolution logits, (0, 0, 0) where they were not kept."""
     time: float | None = None
     """Seconds from the start of the source, where it knows."""
-    image: ByteArray | None = None
-    """(h, w, 3) uint8 RGB, or None where it was not kept."""
+    image: _Picture[ByteArray | None] = _Picture(None)
+    """(h, w, 3) uint8 RGB, or None where it was not kept. Frames of a decoder on a GPU are fetched when this
+    is first read, and until it is let go of, a frame takes its place in the GPU's memory."""
     prompted: frozenset[int] = frozenset()
     """Numbers of the objects that the caller prompted in this frame."""
     discovered: frozenset[int] = frozenset()

@@ -20,7 +20,7 @@ from maskwright.discover.scout import Scout
 from maskwright.errors import InputError, PromptError
 from maskwright.io.images import ImageSource, read_image
 from maskwright.io.rasters import RasterOptions, open_raster
-from maskwright.io.sources import Corrupt, open_source
+from maskwright.io.sources import Corrupt, DecoderName, open_source
 from maskwright.masks import Masks
 from maskwright.runtime.protocol import Runtime
 from maskwright.runtime.select import EAGER
@@ -287,6 +287,7 @@ class MaskModel:
         step: int = 1,
         drop_frames: bool | None = None,
         corrupt: Corrupt = "skip",
+        decoder: DecoderName = "pyav",
         options: TrackOptions | None = None,
         session: Session | None = None,
     ) -> Tracking:
@@ -312,6 +313,8 @@ class MaskModel:
             step: Distance between visited frames.
             drop_frames: Take the newest frame and drop those that came meanwhile; by default where live.
             corrupt: Damaged frames: ``"skip"`` them with a warning, or ``"stop"``.
+            decoder: What decodes a video file: ``"pyav"``, or ``"torchcodec"``, with a model on an NVIDIA
+                GPU on that GPU, where the frames stay.
             options: How to track.
             session: Go on where this session stands, which was loaded from a snapshot of the same run.
 
@@ -323,10 +326,14 @@ class MaskModel:
             InputError: the weights can only segment pictures, nothing to follow, or numbers that make no
                 sense.
             SourceError: the source cannot be opened.
+            MissingExtraError: PyAV or torchcodec is needed and not installed.
         """
         self._check_video()
         scout = self._scout(Discover.of(discover), prompts or {})
-        opened = open_source(source, corrupt=corrupt)
+        place = self.video_runtime.device
+        opened = open_source(
+            source, corrupt=corrupt, decoder=decoder, device=place if place.type == "cuda" else "cpu"
+        )
         plan = Plan.of(
             prompts or {},
             direction=direction,

@@ -334,6 +334,13 @@ def track(
     corrupt: Annotated[
         str, typer.Option(metavar="skip|stop", help="Leave damaged frames out with a warning, or stop there.")
     ] = "skip",
+    decoder: Annotated[
+        str,
+        typer.Option(
+            metavar="pyav|torchcodec",
+            help="What decodes a video file; torchcodec does it on the model's GPU, if that is from NVIDIA.",
+        ),
+    ] = "pyav",
     no_overlap: Annotated[
         bool, typer.Option("--no-overlap", help="Give every pixel to one object at most.")
     ] = False,
@@ -390,6 +397,7 @@ def track(
             runtime=runtime,
             target_fps=target_fps,
             corrupt=corrupt,
+            decoder=decoder,
             no_overlap=no_overlap,
             encode_ahead=encode_ahead,
             fill=fill,

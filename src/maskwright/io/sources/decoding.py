@@ -297,6 +297,14 @@ class Converter:
         image: ByteArray = plain.to_ndarray()
         return np.array(self._upright(image, frame), order="C")
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether the last frame was asked to be shown as in a mirror."""
+        if self._matrix is None:
+            return False
+        a, b, c, d = self._matrix
+        return a * d < b * c
+
     def _upright(self, image: ByteArray, frame: VideoFrame) -> ByteArray:
         angle = frame.rotation
         if angle != self._angle:  # looking at the matrix leaves a cycle that keeps the frame alive for long

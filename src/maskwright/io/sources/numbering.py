@@ -145,6 +145,11 @@ class PacketIndex:
     def __len__(self) -> int:
         return len(self.times)
 
+    def number_of(self, pts: int | None) -> int | None:
+        """The frame with this timestamp; None if there is none."""
+        at = bisect_left(self.times, pts) if pts is not None else len(self)
+        return None if at == len(self) or self.times[at] != pts else at
+
     def key_for(self, number: int) -> Key | None:
         """The last packet from which frame ``number`` can be decoded; None for the start of the file.
 
@@ -174,11 +179,9 @@ class IndexedNumbers:
         """Nothing to learn: timestamps tell what is missing."""
 
     def number(self, pts: int | None) -> int | None:
-        times = self._index.times
-        at = bisect_left(times, pts) if pts is not None else len(times)
-        if at == len(times) or times[at] != pts:
-            return None
-        self.next = at + 1
+        at = self._index.number_of(pts)
+        if at is not None:
+            self.next = at + 1
         return at
 
     def end(self) -> int:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
@@ -19,10 +19,13 @@ from maskwright.io.sources.animation import AnimationSource, is_animation
 from maskwright.io.sources.arrays import IteratorSource, array_source
 from maskwright.io.sources.camera import TIMEOUT, camera_source, stream_source
 from maskwright.io.sources.decoding import hide_password, open_container
-from maskwright.io.sources.protocol import Corrupt, Source, check_corrupt
+from maskwright.io.sources.protocol import Corrupt, DecoderName, Source, check_corrupt
 from maskwright.io.sources.spill import SPILL_LIMIT
 from maskwright.io.sources.stills import StillsSource, folder_source, is_picture, natural_order
 from maskwright.io.sources.video import VideoSource
+
+if TYPE_CHECKING:
+    import torch
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 """What an address starts with; two characters at least, or it is a Windows drive."""
@@ -31,7 +34,13 @@ _WILD = re.compile(r"[*?\[]")
 
 
 def open_source(
-    source: Any, *, corrupt: Corrupt = "skip", timeout: float = TIMEOUT, spill_limit: int = SPILL_LIMIT
+    source: Any,
+    *,
+    corrupt: Corrupt = "skip",
+    timeout: float = TIMEOUT,
+    spill_limit: int = SPILL_LIMIT,
+    decoder: DecoderName = "pyav",
+    device: str | torch.device = "cpu",
 ) -> Source:
     """A source of frames from whatever the caller has.
 
@@ -50,14 +59,22 @@ def open_source(
             ``"stop"`` raises an error that names it.
         timeout: Seconds that a camera or server may take to answer.
         spill_limit: Bytes that going backwards may put into a temporary file.
+        decoder: ``"pyav"``, or ``"torchcodec"``, which reads video files only.
+        device: Where torchcodec decodes and frames stay: ``"cpu"``, or ``"cuda"`` for a GPU's video engine.
 
     Raises:
         SourceError: it is missing, empty, no video, or does not answer.
         ImageError: a picture cannot be read.
-        InputError: it is none of these.
-        MissingExtraError: PyAV is needed and not installed.
+        InputError: it is none of these, or no video file where torchcodec is asked for.
+        MissingExtraError: PyAV or torchcodec is needed and not installed.
     """
     check_corrupt(corrupt)
+    if decoder == "torchcodec":
+        from maskwright.io.sources.torchcodec import TorchcodecSource
+
+        return TorchcodecSource(_video_file(source), device=device, corrupt=corrupt)
+    if decoder != "pyav":
+        raise InputError(f"decoder={decoder!r} is not known; pass 'pyav' or 'torchcodec'")
     if isinstance(source, Source):
         return source
     if isinstance(source, bool) or source is None:
@@ -88,10 +105,7 @@ def _named(name: Any, corrupt: Corrupt, timeout: float, spill_limit: int) -> Sou
         if not device:
             raise InputError('"camera:" lacks the number of the camera; the first one is "camera:0"')
         return camera_source(device, timeout=timeout, corrupt=corrupt)
-    if name.lower().startswith("file://"):
-        name = (
-            url2pathname(unquote(urlsplit(name).path)) if "%" in name else url2pathname(urlsplit(name).path)
-        )
+    name = _without_file_scheme(name)
     if _SCHEME.match(name):
         if name.lower().startswith(_MAY_BE_FILES) and _is_finished(name, timeout):
             return VideoSource(name, corrupt=corrupt, timeout=timeout, spill_limit=spill_limit)
@@ -116,6 +130,25 @@ def _file(path: Path, corrupt: Corrupt, spill_limit: int) -> Source:
     if is_animation(path):
         return AnimationSource(path, corrupt=corrupt, spill_limit=spill_limit)
     return StillsSource(path.name, [path], corrupt="stop")
+
+
+def _video_file(source: Any) -> Path:
+    """The path of what is a video file, or is missing and could be one."""
+    if isinstance(source, (str, os.PathLike)) and isinstance(name := os.fspath(source), str):
+        name = _without_file_scheme(name)
+        path = Path(name)
+        elsewhere = _SCHEME.match(name) or name.startswith("camera:")
+        if not elsewhere and not path.is_dir() and not is_picture(path):
+            return path
+    kind = source if isinstance(source, (str, os.PathLike)) else f"a {type(source).__name__}"
+    raise InputError(f"decoder='torchcodec' reads video files, and {kind} is none; use decoder='pyav'")
+
+
+def _without_file_scheme(name: str) -> str:
+    if not name.lower().startswith("file://"):
+        return name
+    path = urlsplit(name).path
+    return url2pathname(unquote(path) if "%" in name else path)
 
 
 def _pattern(pattern: str, corrupt: Corrupt, spill_limit: int) -> Source:

@@ -35,6 +35,12 @@ class Facts(NamedTuple):
     """The same, or None where timestamps do not tell the numbers of frames."""
     start_time: float
     """Seconds from the start of the container to frame 0."""
+    sample_pts: int | None
+    """Timestamp of the first frame that is not damaged."""
+    format: str
+    """FFmpeg's name of the container."""
+    mirrored: bool
+    """Whether frames are to be shown as in a mirror, not only turned."""
 
 
 def probe(decoder: Decoder) -> Facts:
@@ -46,13 +52,15 @@ def probe(decoder: Decoder) -> Facts:
     stream = decoder.stream
     codec = stream.codec_context.name
     record = _Record(codec)
+    converter = Converter(decoder.name)
     size: Size | None = None
+    sample_pts: int | None = None
     for _, frame, damaged in decoder.run(record):
         if size is None:
             if damaged:
                 continue
-            height, width = Converter(decoder.name).rgb(frame).shape[:2]
-            size = height, width
+            height, width = converter.rgb(frame).shape[:2]
+            size, sample_pts = (height, width), frame.pts
         record.shown.append(frame.pts)
         if len(record.shown) == _PROBED:
             break
@@ -68,7 +76,17 @@ def probe(decoder: Decoder) -> Facts:
     told = first is not None and (decoder.failures > 0 or record.one_to_one())
     start_time = (first or 0) * time_base - (decoder.container.start_time or 0) / 1e6
     return Facts(
-        size, fps, _estimate(decoder, fps), codec, time_base, first, first if told else None, start_time
+        size,
+        fps,
+        _estimate(decoder, fps),
+        codec,
+        time_base,
+        first,
+        first if told else None,
+        start_time,
+        sample_pts,
+        decoder.container.format.name,
+        converter.mirrors,
     )
 
 

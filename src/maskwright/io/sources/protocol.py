@@ -14,6 +14,9 @@ from maskwright.types import Size
 Corrupt: TypeAlias = Literal["skip", "stop"]
 """What to do about a damaged frame: leave it out, warn once and count it, or raise an error naming it."""
 
+DecoderName: TypeAlias = Literal["pyav", "torchcodec"]
+"""What decodes video files."""
+
 
 @runtime_checkable
 class Source(Protocol):

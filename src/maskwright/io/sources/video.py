@@ -90,6 +90,7 @@ class VideoSource(Closing):
         self._closed = False
         self._skipped: set[int] = set()
         self._warned_end = False
+        self._cut = False
         self._index: PacketIndex | None = None
         self._length: int | None = None
         with self._decoder() as decoder:
@@ -98,6 +99,14 @@ class VideoSource(Closing):
         self.fps = self._facts.fps
         self.start_time = self._facts.start_time
         """Seconds from the start of the container, and so of its sound, to frame 0."""
+        self.time_base = self._facts.time_base
+        """Seconds of one unit of the timestamps."""
+        self.sample_pts = self._facts.sample_pts
+        """Timestamp of the first frame that is not damaged."""
+        self.format = self._facts.format
+        """FFmpeg's name of the container."""
+        self.mirrored = self._facts.mirrored
+        """Whether the recording device asks for a mirror image."""
 
     @property
     def num_frames(self) -> int | None:
@@ -134,7 +143,7 @@ class VideoSource(Closing):
     def count(self) -> int:
         """The exact number of frames: reads all packets, or decodes everything if they do not tell."""
         check_open(self.name, self._closed)
-        if self._length is None and self._exact_index() is None:
+        if self._length is None and self.index() is None:
             for _ in self._pass(0, None):
                 pass
         return self._length or 0
@@ -167,9 +176,10 @@ class VideoSource(Closing):
         converter = Converter(self.name)
         for number, frame, _ in decoded:
             if (number - phase) % step == 0:
-                yield Frame(number, converter.rgb(frame), self._time(number, frame.pts))
+                yield Frame(number, converter.rgb(frame), self.time_of(number, frame.pts))
 
-    def _time(self, number: int, pts: int | None) -> float | None:
+    def time_of(self, number: int, pts: int | None) -> float | None:
+        """Seconds from frame 0 to a frame with this number and timestamp."""
         if pts is not None and self._facts.first_pts is not None:
             return (pts - self._facts.first_pts) * self._facts.time_base
         return number / self.fps if self.fps else None
@@ -180,7 +190,7 @@ class VideoSource(Closing):
             yield from self._range(decoder, start, stop)
 
     def _range(self, decoder: Decoder, start: int, stop: int | None) -> Iterator[Decoded]:
-        index = self._exact_index() if start > _NEAR or self._index is not None else None
+        index = self.index() if start > _NEAR or self._index is not None else None
         if index is not None and start >= len(index):
             return
         numbers: Numbers
@@ -193,7 +203,7 @@ class VideoSource(Closing):
             run = decoder.run(numbers)
         expected, last = start, None
         for found in run:
-            last = self._time(found.number, found.frame.pts)
+            last = self.time_of(found.number, found.frame.pts)
             self._missed(decoder, expected, found.number, stop)
             if stop is not None and found.number >= stop:
                 return
@@ -201,7 +211,7 @@ class VideoSource(Closing):
                 continue
             expected = found.number + 1
             if found.damaged:
-                self._damaged(found.number)
+                self.damaged(found.number)
             else:
                 yield found
             if expected == stop:
@@ -222,7 +232,7 @@ class VideoSource(Closing):
         yield from decoder.run(numbers)
 
     def _backward(self, start: int, stop: int, step: int) -> Iterator[Frame]:
-        index = self._exact_index()
+        index = self.index()
         length = self.count()
         if start >= length:
             raise no_such_frame(self.name, start, length)
@@ -249,13 +259,17 @@ class VideoSource(Closing):
             low = earlier
         return low
 
-    def _exact_index(self) -> PacketIndex | None:
+    def index(self) -> PacketIndex | None:
         """The list of packets, made when it is first asked for; None if it does not tell numbers."""
         if self._facts.origin is None:
             return None
         if self._index is None:
             with self._decoder() as decoder:
                 index = PacketIndex(decoder.packets(), self._facts.origin, self._facts.codec)
+                self._cut = decoder.ended is not None
+                if index.exact and len(index):
+                    last = self.time_of(len(index) - 1, index.times[-1])
+                    self._cut = self._cut or self._lacks_packets(decoder, last)
             self._index = index
             if index.exact:
                 self._length = len(index)
@@ -268,9 +282,14 @@ class VideoSource(Closing):
         if not decoder.failures:  # packets without pictures, which some healthy files have
             return
         for missing in range(expected, number if stop is None else min(number, stop)):
-            self._damaged(missing)
+            self.damaged(missing)
 
-    def _damaged(self, number: int) -> None:
+    def damaged(self, number: int) -> None:
+        """A frame does not come out whole: count it and warn once, or stop.
+
+        Raises:
+            SourceError: with ``corrupt="stop"``.
+        """
         if self._corrupt == "stop":
             raise SourceError(
                 f"{self.name}: frame {number} is damaged; corrupt='skip' leaves damaged frames out"
@@ -285,8 +304,22 @@ class VideoSource(Closing):
         cut = decoder.ended is not None
         if isinstance(numbers, RunningNumbers):
             cut = cut or self._lacks_packets(decoder, last)
-        if not cut or self._warned_end:
+        if cut:
+            self._tell_cut()
+
+    def check_end(self) -> None:
+        """What reading to the end does about a file that is cut off, for who reads by :meth:`index`.
+
+        Raises:
+            SourceError: it is, with ``corrupt="stop"``.
+        """
+        if self._cut:
+            self._tell_cut()
+
+    def _tell_cut(self) -> None:
+        if self._warned_end:
             return
+        assert self._length is not None
         claimed = (
             f" of about {self._facts.estimate}"
             if self._facts.estimate and self._facts.estimate > self._length
