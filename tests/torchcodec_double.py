@@ -8,12 +8,14 @@ another number gets the first whose timestamp is not below that of the frame of 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Collection
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import av
 import numpy as np
+import pytest
 import torch
 
 from maskwright.io.sources.video import VideoSource
@@ -71,3 +73,13 @@ class VideoDecoder:
         self._at += 1
         self._last = index
         return SimpleNamespace(data=self._pixels[number].clone(), pts_seconds=self._times[number])
+
+
+def install(monkeypatch: pytest.MonkeyPatch, **behaviour: Any) -> type[VideoDecoder]:
+    """Put the double where torchcodec would be."""
+    made = type("VideoDecoder", (VideoDecoder,), behaviour)
+    package, decoders = ModuleType("torchcodec"), ModuleType("torchcodec.decoders")
+    decoders.VideoDecoder = made  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torchcodec", package)
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", decoders)
+    return made

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from following import ALL, NUM_FRAMES, OBJECTS, clip, files, pictures, visited
+import torchcodec_double
+from following import ALL, NUM_FRAMES, OBJECTS, clip, files, lines, pictures, visited
 from maskwright import Box, Points
 from maskwright.cli import progress
 from maskwright.cli.track.summary import ObjectSummary
@@ -256,3 +257,24 @@ def test_help_needs_no_torch() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "--resume" in done.stdout
+
+
+def test_torchcodec_decodes_the_video_and_the_log_remembers_it(
+    run: Run, fake_load: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = torchcodec_double.install(monkeypatch)
+    video = clip(tmp_path)
+    asked = ("track", video, *OBJECTS, "--device", "cpu")
+    assert run(*asked, "--log", "plain.jsonl").code == 0
+    assert made.made is None
+    assert run(*asked, "--log", "other.jsonl", "-o", "other.mp4", "--decoder", "torchcodec").code == 0
+    assert made.made["device"] == "cpu"
+    plain, other = lines(tmp_path / "plain.jsonl"), lines(tmp_path / "other.jsonl")
+    assert plain == other
+    assert len(plain) == NUM_FRAMES
+    header = (tmp_path / "other.jsonl").read_text().splitlines()[0]
+    assert "torchcodec on cpu" in header
+    refused = run(*asked, "--log", "plain.jsonl", "--resume", "--decoder", "torchcodec")
+    assert (refused.code, "another job: " in refused.err) == (2, True)
+    unknown = run(*asked, "--log", "third.jsonl", "--decoder", "ffmpeg")
+    assert (unknown.code, "write pyav or torchcodec" in unknown.err) == (2, True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import pickle
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -28,18 +27,9 @@ from maskwright.pixels.preprocess import preprocess
 from maskwright.runtime.fake import Fake
 from maskwright.track.ahead import ReadyFrame, made_ready, pixels_of
 from maskwright.types import Box
+from torchcodec_double import install
 
 PIXELS = 64 * 48 * 3
-
-
-def install(monkeypatch: pytest.MonkeyPatch, **behaviour: Any) -> type[double.VideoDecoder]:
-    """Put the double where torchcodec would be."""
-    made = type("VideoDecoder", (double.VideoDecoder,), behaviour)
-    package, decoders = ModuleType("torchcodec"), ModuleType("torchcodec.decoders")
-    decoders.VideoDecoder = made  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "torchcodec", package)
-    monkeypatch.setitem(sys.modules, "torchcodec.decoders", decoders)
-    return made
 
 
 @pytest.fixture
