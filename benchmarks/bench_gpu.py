@@ -33,6 +33,7 @@ LIMITS = {
     "baseline": 420,
     "start": 90,
     "automask": 300,
+    "film": 120,
     "compiled": 480,
 }
 """Seconds of each part, in the order in which they run."""

@@ -10,12 +10,12 @@ from typing import Any
 from maskwright.config import ModelConfig
 from maskwright.mask_model import MaskModel
 from maskwright.measure.weights import Weights, weights_of
-from maskwright.runtime import captured
+from maskwright.runtime import captured, compiled
 from maskwright.runtime.absorb_memory import absorb_memory, plain_attend
 from maskwright.runtime.eager import Eager, place
 from maskwright.runtime.kernels.attention import attend_split
 from maskwright.runtime.protocol import Runtime
-from maskwright.runtime.select import choose
+from maskwright.runtime.select import COMPILED, choose
 from maskwright.weights import fetch
 from maskwright.weights.load import build, load_checkpoint
 
@@ -75,13 +75,15 @@ class Job:
         return weights_of(name, self.folder, random=True)
 
     def load(self, weights: Weights, *, way: str = "eager", device: str = "", dtype: str) -> MaskModel:
-        """As ``maskwright.load``, run in one of the ways."""
+        """As ``maskwright.load``, run in one of the ways, or compiled."""
         choice = choose(device or self.device, dtype)
         path = Path(weights.source)
         checkpoint = load_checkpoint(path if path.exists() else fetch.locate(weights.source))
-        attend, graphs = WAYS[way]
+        attend, graphs = WAYS.get(way, (None, False))
 
         def runtime(shape: ModelConfig) -> Runtime:
+            if way == COMPILED:
+                return compiled.wrap(build(shape, checkpoint.state), choice)
             network = place(build(shape, checkpoint.state), choice)
             plain = Eager(network if attend is None else absorb_memory(network, attend), choice)
             return captured.wrap(plain) if graphs else plain

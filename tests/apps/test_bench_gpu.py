@@ -47,7 +47,11 @@ def test_every_part_in_miniature(tmp_path: Path) -> None:
     for part in ("start", "automask"):
         (one,) = parts[part]["reports"]
         assert [figure["task"] for figure in one["plain"]["figures"]] == [part]
-    assert set(parts) == {"parity", "attention", "masks", "baseline", "start", "automask", "compiled"}
+    assert set(parts) == {"parity", "attention", "masks", "baseline", "start", "automask", "film", "compiled"}
+    films = parts["film"]["tables"]["A file of 128 x 96 to masks on the host"]
+    assert {(row["objects"], row["encoded_at_a_time"]) for row in films} == {(1, 1), (1, 4), (2, 1), (2, 4)}
+    assert all(row["frames_a_second"] > 0 for row in films)
+    assert all(row["worst_iou"] > 0.9 for row in films)
     text = (tmp_path / "gpu-cpu-quick.md").read_text()
     assert "the times mean nothing" in text
     assert "| nano | float32 | eager |" in text

@@ -217,9 +217,8 @@ class TorchcodecSource(Closing):
         if start >= stop:
             return
         found, begin = self._found(start), start
-        if (
-            found is None or found.number != start
-        ):  # an unreadable packet may follow, which only a run survives
+        if found is None or found.number != start:
+            # an unreadable packet may follow, which only a run survives
             found, begin = None, self._index.run_start(start)
         for number in range(begin, stop):
             if found is None or found.number < number:
