@@ -73,7 +73,7 @@ class _Picture(Generic[T]):
         self._default = default
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._name = f"_{name}"
+        self._name = name
 
     def __get__(self, instance: object, owner: type | None = None) -> T:
         if instance is None:  # dataclasses ask the class for the default
@@ -102,7 +102,7 @@ class Frame:
     @property
     def picture(self) -> ByteArray | DevicePicture:
         """The picture as it was given, without fetching it from where it is."""
-        given: ByteArray | DevicePicture = vars(self)["_image"]
+        given: ByteArray | DevicePicture = vars(self)["image"]
         return given
 
     @property
