@@ -343,14 +343,17 @@ class TestCancelling:
         assert len(list(tracking)) == NUM_FRAMES
         assert not readers()
 
-    def test_errors_of_the_source_arrive_in_their_place(self, drawing: MaskModel, clip: np.ndarray) -> None:
+    @pytest.mark.parametrize("together", [1, 2])
+    def test_errors_of_the_source_arrive_in_their_place(
+        self, drawing: MaskModel, clip: np.ndarray, together: int
+    ) -> None:
         def frames() -> Iterator[np.ndarray]:
             yield from clip[:3]
             raise OSError("the cable was pulled")
 
         seen = []
         with pytest.raises(OSError, match="the cable"):
-            for one in drawing.track(frames(), {1: BOX}):
+            for one in drawing.track(frames(), {1: BOX}, options=TrackOptions(encode_ahead=together)):
                 seen.append(one.index)
         assert seen == [0, 1, 2]
         assert not readers()
@@ -413,18 +416,6 @@ class TestEncodingAhead:
                         tracking.session.prompt(1, BOX, frame=3)
                 logits.append(tracking.session.current.logits)
         np.testing.assert_allclose(*logits, rtol=1e-4, atol=1e-4)
-
-    def test_errors_of_the_source_arrive_in_their_place(self, drawing: MaskModel, clip: np.ndarray) -> None:
-        def frames() -> Iterator[np.ndarray]:
-            yield from clip[:3]
-            raise OSError("the cable was pulled")
-
-        seen = []
-        with pytest.raises(OSError, match="the cable"):
-            for one in drawing.track(frames(), {1: BOX}, options=TrackOptions(encode_ahead=2)):
-                seen.append(one.index)
-        assert seen == [0, 1, 2]
-        assert not readers()
 
     def test_not_where_the_newest_frame_wins(
         self, model: MaskModel, clip: np.ndarray, calls: list[int]
