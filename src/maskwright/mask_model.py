@@ -48,7 +48,7 @@ class MaskModel:
         self.runtime = runtime
         """What executes the verbs."""
         self.runtime_name = runtime_name
-        """What ``load`` calls that: ``eager``, ``cuda-graphs``, ``openvino`` or ``onnx``."""
+        """What ``load`` calls that: ``eager``, ``compiled``, ``cuda-graphs``, ``openvino`` or ``onnx``."""
         self._make_video_runtime = make_video_runtime
         self.choice: BudgetChoice | None = None
         """What ``target_fps`` has chosen and why, where it was given."""
