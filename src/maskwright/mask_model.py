@@ -330,10 +330,9 @@ class MaskModel:
         """
         self._check_video()
         scout = self._scout(Discover.of(discover), prompts or {})
-        place = self.video_runtime.device
-        opened = open_source(
-            source, corrupt=corrupt, decoder=decoder, device=place if place.type == "cuda" else "cpu"
-        )
+        # before the runtime for videos, which may take minutes to make
+        place = self.device if self.device.type == "cuda" else "cpu"
+        opened = open_source(source, corrupt=corrupt, decoder=decoder, device=place)
         plan = Plan.of(
             prompts or {},
             direction=direction,

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from clips import make_clip
-from maskwright.errors import InputError, PromptError, StateError
+from maskwright.errors import InputError, PromptError, SourceError, StateError
 from maskwright.frames import Frame, TrackedFrame
 from maskwright.io.sources import Source, open_source
 from maskwright.mask_model import MaskModel
@@ -370,6 +370,15 @@ def test_what_was_made_of_a_frame_goes_when_it_is_no_longer_needed(
             assert here is not None
             assert isinstance(here.frame, ReadyFrame) == (tracked.index < 3), "nothing was encoded before"
             assert not any(isinstance(one.frame, ReadyFrame) for one in tracking.session._before)
+
+
+def test_a_missing_file_is_told_before_a_runtime_for_videos_is_made(tmp_path: Path) -> None:
+    def make() -> Fake:
+        raise AssertionError("made")
+
+    model = MaskModel(Fake(SMALL), make_video_runtime=make)
+    with pytest.raises(SourceError, match="no such video"):
+        model.track(tmp_path / "missing.mp4", {1: BOX})
 
 
 class TestEncodingAhead:
