@@ -27,11 +27,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from stamp import stamp
+from stamp import checkout, stamp
 
 from maskwright.config import PRESETS, ModelConfig
 from maskwright.mask_model import MaskModel
-from maskwright.measure.machine import commit
 from maskwright.measure.weights import random_state
 from maskwright.runtime.eager import Eager, place
 from maskwright.runtime.processor import described
@@ -175,7 +174,7 @@ def plain(found: Mapping[str, Ratios], here: Mapping[str, Any]) -> dict[str, Any
 def about() -> dict[str, Any]:
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "commit": commit(Path(__file__).parents[1] / "src" / "maskwright" / "measure"),
+        "commit": checkout(),
         "processor": described(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

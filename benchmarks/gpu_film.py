@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -37,29 +37,28 @@ def film(job: Job, found: Found) -> None:
             wanted: list[Answer] = []
             scale = np.tile(np.divide(size[::-1], scene.film_size[::-1]), 2)
             boxes = [tuple(np.multiply(box, scale)) for box in scene.boxes(objects)]
-            for decoder in here:
-                for ahead in (1, 4):
-                    try:
-                        rate, answers = followed(model, path, boxes, decoder, ahead, first)
-                    except (MaskwrightError, RuntimeError) as error:
-                        found.note(f"{name}, {decoder}, {ahead}: {type(error).__name__}: {error}")
-                        continue
-                    wanted = wanted or answers
-                    near = Comparison("PyAV, one at a time")
-                    for answer, other in zip(answers, wanted, strict=True):
-                        near.add(answer, other)
-                    assert near.parity is not None
-                    found.row(
-                        f"A file of {size[1]} x {size[0]} to masks on the host",
-                        model=name,
-                        dtype=job.half,
-                        objects=objects,
-                        decoder=decoder,
-                        encoded_at_a_time=ahead,
-                        frames_a_second=rate,
-                        mean_iou=near.parity.mean_iou,
-                        worst_iou=near.parity.worst_iou,
-                    )
+            for decoder, ahead in product(here, (1, 4)):
+                try:
+                    rate, answers = followed(model, path, boxes, decoder, ahead, first)
+                except (MaskwrightError, RuntimeError) as error:
+                    found.note(f"{name}, {decoder}, {ahead}: {type(error).__name__}: {error}")
+                    continue
+                wanted = wanted or answers
+                near = Comparison("PyAV, one at a time")
+                for answer, other in zip(answers, wanted, strict=True):
+                    near.add(answer, other)
+                assert near.parity is not None
+                found.row(
+                    f"A file of {size[1]} x {size[0]} to masks on the host",
+                    model=name,
+                    dtype=job.half,
+                    objects=objects,
+                    decoder=decoder,
+                    encoded_at_a_time=ahead,
+                    frames_a_second=rate,
+                    mean_iou=near.parity.mean_iou,
+                    worst_iou=near.parity.worst_iou,
+                )
 
 
 def followed(
