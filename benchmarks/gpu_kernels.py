@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from maskwright.pixels.postprocess import upscale
 from maskwright.runtime.kernels.attention import attend_split
 from maskwright.runtime.kernels.masks import draw_packed, draw_packed_plain, unpack
+from maskwright.runtime.select import dtype_name
 
 Row = Callable[..., None]
 Note = Callable[[str], None]
@@ -47,7 +48,7 @@ def attention(device: str, quick: bool, row: Row, note: Note) -> None:
                 row(
                     "Attention to memories, one layer",
                     kernel=name,
-                    dtype=str(dtype).removeprefix("torch."),
+                    dtype=dtype_name(dtype),
                     objects=objects,
                     ms=spent,
                     tflops=work / spent / 1e9,

@@ -31,8 +31,8 @@ from maskwright.measure.ours import Ours, Tasks
 from maskwright.measure.parity import Comparison
 from maskwright.measure.pieces import Pieces
 from maskwright.measure.plan import Plan
-from maskwright.measure.results import Report, Subject
-from maskwright.measure.run import NOISE, pieces_per_model
+from maskwright.measure.results import Report
+from maskwright.measure.run import NOISE, pieces_per_model, subject_of
 from maskwright.measure.scene import Scene, prepared
 from maskwright.measure.shots import Answer, Contestant, Failure
 from maskwright.measure.tables import markdown
@@ -168,7 +168,7 @@ def _pieces(
     noise: dict[str, Any] = dict(NOISE) if weights.random else {}
     search = AutomaskOptions.preset("fast", model=model.name, points_per_side=grid, **noise)
     report = Report({**stamp(), "threads": torch.get_num_threads(), "seconds": job.seconds})
-    report.subjects.append(_subject(model, weights, scene))
+    report.subjects.append(subject_of(model, weights, scene))
     load = {"name": weights.source, "device": job.device, "dtype": dtype, "image_size": job.image_size}
     contestants: dict[str, Contestant] = {}
     with ExitStack() as closing:
@@ -228,20 +228,6 @@ def _photo(size: tuple[int, int] | None, folder: Path) -> Path | None:
     path = folder / "photo.jpg"
     Image.fromarray(drawn).resize(size[::-1], Image.Resampling.BICUBIC).save(path, quality=95)
     return path
-
-
-def _subject(model: MaskModel, weights: Weights, scene: Scene) -> Subject:
-    (high, wide), (tall, broad) = scene.photo_size, scene.film_size
-    return Subject(
-        name=weights.name,
-        random_weights=weights.random,
-        image_size=model.config.image_size,
-        video_size=model.video_runtime.config.image_size,
-        device=str(model.device),
-        dtype=str(model.dtype).removeprefix("torch."),
-        photo=f"{scene.photo_title}, {wide} x {high}",
-        film=f"{scene.film_title}, {broad} x {tall}",
-    )
 
 
 PARTS: dict[str, Callable[[Job, Found], None]] = {

@@ -23,7 +23,7 @@ from maskwright.io.rasters import RasterOptions, open_raster
 from maskwright.io.sources import Corrupt, DecoderName, open_source
 from maskwright.masks import Masks
 from maskwright.runtime.protocol import Runtime
-from maskwright.runtime.select import EAGER
+from maskwright.runtime.select import EAGER, dtype_name
 from maskwright.segmenter import Embedding, embed
 from maskwright.tiles.image import TiledImage
 from maskwright.tiles.options import TileOptions
@@ -78,8 +78,13 @@ class MaskModel:
         """Compute dtype."""
         return self.runtime.dtype
 
+    @property
+    def dtype_name(self) -> str:
+        """The same as text: ``float32``, ``bfloat16``, ``float16`` or ``int8``."""
+        return dtype_name(self.dtype)
+
     def __repr__(self) -> str:
-        where = f"device={str(self.device)!r}, dtype={str(self.dtype).removeprefix('torch.')!r}"
+        where = f"device={str(self.device)!r}, dtype={self.dtype_name!r}"
         return f"MaskModel({self.name!r}, {where}, image_size={self.config.image_size})"
 
     def embed(self, image: ImageSource) -> Embedding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 import maskwright as mw
 from choosing import CPU, NANO, SPEEDS, TINY, Machine, candidates
-from maskwright.budget import search, timing
+from maskwright.budget import search, store, timing
 from maskwright.budget.candidates import Candidate, Known
 from maskwright.budget.options import Budget
 from maskwright.budget.runtimes import ENGINES, REPLAYED, least_share, readiness, runtimes_on
@@ -27,6 +28,7 @@ from maskwright.model.sam2 import SAM2
 from maskwright.runtime import select
 from maskwright.runtime.exported.manifest import FILE, GraphFile, Manifest
 from maskwright.runtime.exported.opening import cached_folder, fingerprint_of
+from maskwright.runtime.select import GRAPH_RUNTIMES
 from maskwright.weights.load import load_checkpoint, save_checkpoint
 from small import SMALL
 
@@ -156,6 +158,22 @@ class TestStore:
         speeds.keep(openvino, Budget(9), 0.5, busy=False)
         assert speeds.find(eager, Budget(9)) is None
         assert speeds.find(openvino, Budget(9)) == 0.5
+
+    def test_another_version_of_an_engine_is_measured_anew(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        eager, openvino = candidates(NANO, runtimes=BOTH)[:2]
+        monkeypatch.setattr(store, "_version", lambda runtime: f" {runtime} 1" * (runtime != "eager"))
+        for one in (eager, openvino):
+            Speeds(CPU, path).keep(one, Budget(9), 0.5, busy=False)
+        monkeypatch.setattr(store, "_version", lambda runtime: f" {runtime} 2" * (runtime != "eager"))
+        assert [Speeds(CPU, path).find(one, Budget(9)) for one in (eager, openvino)] == [0.5, None]
+
+    @pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+    def test_the_version_of_an_engine_is_found(self, runtime: str) -> None:
+        pytest.importorskip(GRAPH_RUNTIMES[runtime])
+        assert store._version(runtime) == f" {GRAPH_RUNTIMES[runtime]} {version_of(GRAPH_RUNTIMES[runtime])}"
+        assert store._version("eager") == ""
 
     def test_a_file_from_before_runtimes_varied_is_understood(self, path: Path) -> None:
         """Its keys were made of the runtime that held for all candidates."""

@@ -417,6 +417,20 @@ class TestMeasure:
         assert exact.parity is None
         assert {one.peak_mib for one in found.values()} == {None}
 
+    def test_another_runtime_is_named_and_compared(
+        self, photo: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def load(name: str, runtime: str | None, **_: object) -> MaskModel:
+            return MaskModel(Fake(), runtime_name=runtime or "eager")
+
+        monkeypatch.setattr(facade, "load", load)
+        found = measure(Plan(image=photo, parts=("image",), seconds=1.0, runtime="compiled"))
+        assert [one.dtype for one in found.subjects] == ["float32 on compiled"]
+        assert [one.who.endswith(" in float32") for one in found.figures] == [False, True] * 2
+        compiled = next(one for one in found.figures if one.task == "prompt")
+        assert compiled.parity is not None
+        assert compiled.parity.mean_iou == 1
+
     def test_stopped_in_the_middle(self, photo: Path) -> None:
         reports: list[Report] = []
         found = measure(

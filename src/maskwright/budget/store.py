@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import platform
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from maskwright.budget.options import Budget
 from maskwright.errors import OutputError
 from maskwright.io.files import write_text
 from maskwright.runtime.processor import instruction_sets, processor_name
+from maskwright.runtime.select import GRAPH_RUNTIMES
 from maskwright.runtime.threads import allowance
 from maskwright.weights.fetch import cache_folder
 
@@ -79,7 +82,7 @@ class Speeds:
     def _key(self, candidate: Candidate, budget: Budget) -> str:
         """Of everything that the time depends on: not the weights, only their shapes."""
         about = [
-            f"{self._machine}, {candidate.runtime}",
+            f"{self._machine}, {candidate.runtime}{_version(candidate.runtime)}",
             repr(candidate.model.config),
             (candidate.task, candidate.side, candidate.dtype),
             (budget.objects, budget.size),
@@ -101,6 +104,16 @@ def machine(device: torch.device) -> list[Any]:
         torch.get_num_threads(),
         platform.machine(),
     ]
+
+
+@cache
+def _version(runtime: str) -> str:
+    """Of the engine that executes graphs, whatever distribution it is from; nothing for other runtimes."""
+    package = GRAPH_RUNTIMES.get(runtime)
+    if package is None:
+        return ""
+    names = importlib.metadata.packages_distributions().get(package, ())
+    return "".join(f" {name} {importlib.metadata.version(name)}" for name in sorted(set(names)))
 
 
 def is_busy() -> bool:

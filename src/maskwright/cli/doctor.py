@@ -105,7 +105,7 @@ def _hardware() -> list[Finding]:
     except ImportError as error:
         return [Finding("device", False, f"torch does not load: {error}")]
     from maskwright.runtime.cpu.packed import packs
-    from maskwright.runtime.select import RUNTIMES, available_devices, choose, row_of
+    from maskwright.runtime.select import RUNTIMES, available_devices, choose, dtype_name, row_of
 
     choice, row = choose(), row_of(choose().device)
     names = [
@@ -114,7 +114,7 @@ def _hardware() -> list[Finding]:
     ]
     (runtime, why), *others = RUNTIMES.items()
     layers = "packed by oneDNN" if packs(torch.float32) else "plain: this PyTorch cannot pack them"
-    fast = str(row.fast).removeprefix("torch.")
+    fast = dtype_name(row.fast)
     return [
         Finding("devices", True, ", ".join(names)),
         Finding("device", True, choice.reason),

@@ -12,7 +12,7 @@ from typing import Any
 
 from maskwright.runtime.processor import described
 
-PACKAGES = ("torch", "numpy", "pillow", "transformers", "sam2", "av")
+PACKAGES = ("torch", "numpy", "pillow", "openvino", "onnxruntime", "transformers", "sam2", "av")
 
 
 def stamp() -> dict[str, Any]:

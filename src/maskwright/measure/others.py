@@ -23,7 +23,7 @@ from maskwright.measure.first import apart
 from maskwright.measure.scene import Scene
 from maskwright.measure.shots import Answer, Click, Corners, Failure, Shot
 from maskwright.runtime.cpu.pages import SETTINGS
-from maskwright.runtime.select import choose
+from maskwright.runtime.select import choose, dtype_name
 from maskwright.weights.keymaps import from_ours, is_memory
 from maskwright.weights.load import convert, load_checkpoint
 
@@ -217,7 +217,7 @@ def jobs_for(
 
 def _their_dtype(model: Any) -> str:
     """The same as ours; beside int8, which nobody else has, what is not int8 in ours."""
-    return str(choose(model.device, model.dtype).maps).removeprefix("torch.")
+    return dtype_name(choose(model.device, model.dtype).maps)
 
 
 def config_file_of(name: str) -> str:

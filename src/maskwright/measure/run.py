@@ -24,7 +24,7 @@ from maskwright.measure.results import Report, Subject
 from maskwright.measure.scene import Scene, prepared
 from maskwright.measure.shots import Contestant, Failure
 from maskwright.measure.weights import Weights, weights_of
-from maskwright.runtime.select import runs_graphs
+from maskwright.runtime.select import EAGER
 from maskwright.track.options import TrackOptions
 from maskwright.weights import fetch
 
@@ -93,7 +93,7 @@ def _measure_model(
     found = interpreters(plan.against_python) if plan.against and _is_official(model) else {}
     side = model.video_runtime.config.image_size if found else None
     scene = prepared(plan.image, plan.video, folder, side=side)
-    subject = _subject(model, weights, scene, plan.runtime)
+    subject = subject_of(model, weights, scene, model.runtime_name)
     report.subjects.append(subject)
     tasks = _tasks(plan, model, weights, compared=bool(found))
     contestants: dict[str, Contestant] = {}
@@ -106,7 +106,7 @@ def _measure_model(
         add("maskwright", Ours(model, load, scene, folder, tasks))
         for name, one in _others(found, weights, model, scene, tasks, folder, report):
             add(name, one)
-        if model.dtype is not torch.float32 or runs_graphs(plan.runtime):
+        if model.dtype is not torch.float32 or model.runtime_name != EAGER:
             exact = load | {"dtype": "float32", "runtime": None}
             add("float32", Ours(facade.load(**exact), exact, scene, folder, tasks, " in float32"))
         pieces = Pieces(plan, subject.label, scene, contestants, report, stopping, told)
@@ -153,7 +153,8 @@ def _tasks(plan: Plan, model: MaskModel, weights: Weights, *, compared: bool) ->
     return Tasks(search, TrackOptions(max_hole_area=0) if compared else TrackOptions())
 
 
-def _subject(model: MaskModel, weights: Weights, scene: Scene, runtime: str | None) -> Subject:
+def subject_of(model: MaskModel, weights: Weights, scene: Scene, runtime: str = EAGER) -> Subject:
+    """What is measured; a runtime other than the default one is named."""
     (high, wide), (tall, broad) = scene.photo_size, scene.film_size
     return Subject(
         name=weights.name,
@@ -161,7 +162,7 @@ def _subject(model: MaskModel, weights: Weights, scene: Scene, runtime: str | No
         image_size=model.config.image_size,
         video_size=model.video_runtime.config.image_size,
         device=str(model.device),
-        dtype=str(model.dtype).removeprefix("torch.") + (f" on {runtime}" if runs_graphs(runtime) else ""),
+        dtype=model.dtype_name + ("" if runtime == EAGER else f" on {runtime}"),
         photo=f"{scene.photo_title}, {wide} x {high}",
         film=f"{scene.film_title}, {broad} x {tall}",
     )

@@ -74,6 +74,11 @@ GRAPH_RUNTIMES = {"openvino": "openvino", "onnx": "onnxruntime"}
 names."""
 
 
+def dtype_name(dtype: str | torch.dtype) -> str:
+    """``float32`` for ``torch.float32``."""
+    return str(dtype).removeprefix("torch.")
+
+
 @dataclass(frozen=True)
 class Choice:
     """Where and in what the verbs run."""
@@ -91,8 +96,8 @@ class Choice:
 
     @property
     def dtype_name(self) -> str:
-        """``float32``, ``bfloat16``, ``float16`` or ``int8``."""
-        return str(self.dtype).removeprefix("torch.")
+        """Such as ``float32``."""
+        return dtype_name(self.dtype)
 
 
 def choose(device: str | torch.device | None = None, dtype: str | torch.dtype | None = None) -> Choice:
@@ -104,7 +109,7 @@ def choose(device: str | torch.device | None = None, dtype: str | torch.dtype | 
     place = _best_device() if device is None else _checked_device(device)
     how = "asked for" if device is not None else "the best device here"
     row = row_of(place)
-    name = str(row.fast).removeprefix("torch.")
+    name = dtype_name(row.fast)
     if dtype is None:
         other = "" if row.fast is torch.float32 else f" ('fast' is {name}: {row.why})"
         return Choice(place, torch.float32, f"{place} ({how}); float32: exact{other}")
@@ -170,9 +175,9 @@ def _checked_device(device: str | torch.device) -> torch.device:
 
 
 def _checked_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    wanted = DTYPES.get(str(dtype).removeprefix("torch.").lower())
+    wanted = DTYPES.get(dtype_name(dtype).lower())
     if wanted is None:
-        known = dict.fromkeys(str(one).removeprefix("torch.") for one in DTYPES.values())
+        known = dict.fromkeys(map(dtype_name, DTYPES.values()))
         raise InputError(f"unknown dtype {str(dtype)!r}; use {', '.join(known)} or {FAST}")
     return wanted
 

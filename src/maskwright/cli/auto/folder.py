@@ -225,7 +225,7 @@ def _opened(
         "model": model.name,
         "fingerprint": model.runtime.fingerprint(),
         "image_size": model.config.image_size,
-        "dtype": str(model.dtype).removeprefix("torch."),
+        "dtype": model.dtype_name,
         "settings": settings_of(options),
     }
     return RunLog(folder, job, overwrite=request.overwrite)

@@ -78,7 +78,7 @@ class Common:
             "image_size": model.config.image_size,
             "video_size": model.config.for_video.image_size,
             "device": str(model.device),
-            "dtype": str(model.dtype).removeprefix("torch."),
+            "dtype": model.dtype_name,
             "data": self.root.resolve().name,
             "split": part_of(self.root, self.split),
             "maskwright": __version__,

@@ -243,7 +243,7 @@ class Run:
             "end": span.end,
             "stride": span.step,
             "image_size": model.config.for_video.image_size,
-            "dtype": str(model.dtype).removeprefix("torch."),
+            "dtype": model.dtype_name,
             "fill": self._options.max_hole_area,
             "no_overlap": self._options.non_overlapping,
         }
