@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,15 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 NANO = ROOT / "src/maskwright/weights/nano.safetensors"
+
+
+def pytest_configure() -> None:
+    """Where tests run in several processes, these and what they start share the processors."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
