@@ -237,8 +237,9 @@ def test_a_camera(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end
     outcome = run("track", "camera:0", *CLICK, "--cutouts", "c")
     assert "--cutouts reads the video a second time, and camera 0 cannot be" in outcome.err
     assert run("track", "camera:0", *CLICK, "--coco", "a.json").code == (2 if endless else 0)
-    assert len(of_coco(tmp_path / "a.json").imgs) > 1
-    assert len(of_coco(tmp_path / "a.json").anns) > 1
+    found = of_coco(tmp_path / "a.json")  # a live source leaves frames out that nobody was ready for
+    assert found.imgs
+    assert len(found.anns) == len(found.imgs)
 
 
 def press_at(monkeypatch: pytest.MonkeyPatch, sink: type[Any], call: int) -> None:

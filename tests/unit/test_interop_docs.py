@@ -34,7 +34,7 @@ def make_street(path: Path) -> None:
 def example(tmp_path, monkeypatch):
     """What the page takes for granted: the pictures, the video and its log."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("maskwright.facade.load", lambda *_, **__: MaskModel(Fake()))
+    monkeypatch.setattr("maskwright.load", lambda *_, **__: MaskModel(Fake()))
     Image.fromarray(pixels((1200, 1800))).save("truck.jpg")
     Path("photos").mkdir()
     Image.fromarray(pixels()).save("photos/a.jpg")
