@@ -431,6 +431,16 @@ class TestMeasure:
         assert compiled.parity is not None
         assert compiled.parity.mean_iou == 1
 
+    def test_a_folder_of_graphs_is_not_compared_with_itself(
+        self, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(facade, "load", lambda name, **_: MaskModel(Fake(), runtime_name="openvino"))
+        (tmp_path / "graphs").mkdir()
+        found = measure(Plan(models=(str(tmp_path / "graphs"),), image=photo, parts=("image",), seconds=1.0))
+        assert [one.dtype for one in found.subjects] == ["float32 on openvino"]
+        assert [one.task for one in found.figures] == ["embed", "prompt"]
+        assert {one.parity for one in found.figures} == {None}
+
     def test_stopped_in_the_middle(self, photo: Path) -> None:
         reports: list[Report] = []
         found = measure(

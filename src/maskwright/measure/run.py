@@ -106,7 +106,8 @@ def _measure_model(
         add("maskwright", Ours(model, load, scene, folder, tasks))
         for name, one in _others(found, weights, model, scene, tasks, folder, report):
             add(name, one)
-        if model.dtype is not torch.float32 or model.runtime_name != EAGER:
+        only_graphs = Path(weights.source).is_dir()  # beside which there is no plain network
+        if model.dtype is not torch.float32 or (model.runtime_name != EAGER and not only_graphs):
             exact = load | {"dtype": "float32", "runtime": None}
             add("float32", Ours(facade.load(**exact), exact, scene, folder, tasks, " in float32"))
         pieces = Pieces(plan, subject.label, scene, contestants, report, stopping, told)
