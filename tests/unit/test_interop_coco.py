@@ -226,14 +226,19 @@ def test_memory_does_not_grow_with_the_video(tmp_path):
         for index in range(frames):
             yield AnnotatedPicture(f"v/{index:05}.jpg", (3, 4), (Annotation(1, code),), index)
 
-    peaks = []
-    for frames in (200, 2000):
-        tracemalloc.start()
-        export(long(frames), tmp_path / f"{frames}.json")
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert len(opened(tmp_path / "2000.json").dataset["annotations"]) == 2000
-    assert peaks[1] - peaks[0] < 500_000  # names, and the part of the list that is kept before it is a file
+    def peak(frames):
+        """The smallest of some: another thread of the process may hold something meanwhile."""
+        found = []
+        for attempt in range(3):
+            tracemalloc.start()
+            export(long(frames), tmp_path / f"{frames}-{attempt}.json")
+            found.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        return min(found)
+
+    few, many = peak(200), peak(2000)
+    assert len(opened(tmp_path / "2000-0.json").dataset["annotations"]) == 2000
+    assert many - few < 500_000  # names, and the part of the list that is kept before it is a file
 
 
 @pytest.mark.parametrize(
