@@ -12,8 +12,8 @@ endif
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # make check and make bench use an environment that is already active, else $(VENV).
 RUN := $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV)/bin,$(BIN))
-# Tests run in as many processes as there are cores, up to four (each needs some 2 GB); WORKERS=0 is one, with a debugger.
-WORKERS ?= logical
+# WORKERS=logical runs tests in as many processes as there are cores, up to four (each needs some 2 GB).
+WORKERS ?= 0
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -33,7 +33,7 @@ check: ## the same checks in the active environment
 	$(RUN)/ruff check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports
-	$(RUN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
+	$(RUN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --max-worker-restart 0 --dist loadfile $(ARGS)
 
 bench: $(VENV)/.installed-test ## measure: start-up of the command line, latency beside other implementations
 	@for script in $(filter-out benchmarks/bench_quick.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done

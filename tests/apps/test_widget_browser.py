@@ -6,7 +6,6 @@ The model is the fake one, which draws a disc around every click, so that every 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -240,8 +239,14 @@ def test_a_kernel_that_is_busy_or_dead_is_said_to_be(page: Any) -> None:
     assert "does not answer" not in status.inner_text()
     widget.settle()
     run_cell(page, 5, wait=False)
-    page.wait_for_timeout(2000)
-    dismiss(page)
-    page.mouse.click(*widget.at(100, 100))
-    status.filter(has_text=re.compile("does not answer")).wait_for(timeout=30_000)
+    lost = status.filter(has_text="does not answer")
+    for _ in range(
+        PATIENCE
+    ):  # JupyterLab asks about the restart when it notices, and takes clicks until then
+        dismiss(page)
+        page.mouse.click(*widget.at(100, 100))
+        page.wait_for_timeout(2000)
+        if lost.count():
+            break
+    lost.wait_for(timeout=2000)
     assert widget.root.get_attribute("aria-busy") == "false"
