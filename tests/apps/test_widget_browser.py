@@ -240,9 +240,8 @@ def test_a_kernel_that_is_busy_or_dead_is_said_to_be(page: Any) -> None:
     widget.settle()
     run_cell(page, 5, wait=False)
     lost = status.filter(has_text="does not answer")
-    for _ in range(
-        PATIENCE
-    ):  # JupyterLab asks about the restart when it notices, and takes clicks until then
+    # JupyterLab asks about the restart when it notices, and takes clicks until it has an answer
+    for _ in range(PATIENCE):
         dismiss(page)
         page.mouse.click(*widget.at(100, 100))
         page.wait_for_timeout(2000)
