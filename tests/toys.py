@@ -93,4 +93,5 @@ def learn(
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     toy, _ = learn(folder, *sys.argv[2:])
+    print(f"{torch.get_num_threads()} threads")
     torch.save(toy.model.state_dict(), folder / f"weights-{os.environ.get('LOCAL_RANK', '0')}.pt")

@@ -136,8 +136,11 @@ def test_two_accumulated_batches_are_one_of_both(tmp_path: Path):
 
 def test_two_processes_learn_what_one_does_with_accumulation(tmp_path: Path):
     settings = ["loop.steps=3", "loop.warmup_steps=0", "loop.log_steps=1", "loop.accelerator=cpu"]
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "two"), "loop.devices=2", *settings]
-    subprocess.run(command, env={**ENVIRONMENT, "TOY_PAUSE": "0"}, check=True, timeout=120)
+    shared = ["loop.devices=2", "loop.threads=2"]
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "two"), *shared, *settings]
+    environment = {**ENVIRONMENT, "TOY_PAUSE": "0"}
+    said = subprocess.check_output(command, env=environment, timeout=120, text=True)
+    assert said.count("1 threads") == 2, "the processes share two"
     first, second = (torch.load(tmp_path / f"two/weights-{rank}.pt") for rank in (0, 1))
     assert_same(first, second)
     alone, _ = learn(tmp_path / "one", "loop.accumulate=2", *settings)

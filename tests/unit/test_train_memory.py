@@ -262,6 +262,20 @@ def test_a_run_trains_the_memory_half_and_keeps_the_image_half(data: Path, weigh
     assert torch.equal(task.model.memory_cells.value.weight, wanted)
 
 
+def test_a_run_may_go_on_with_the_memory_half_of_the_model_file(data: Path, weights: Path, tmp_path: Path):
+    sets = [*SETS.split(), "memory.fresh=false"]
+    options = Options(data, tmp_path / "run", init=str(weights))
+    with pytest.raises(CheckpointError, match="no memory half to go on with; leave memory.fresh"):
+        build_task(open_recipe("nano-memory", sets, options), options)
+    torch.manual_seed(7)
+    whole = save_checkpoint(tmp_path / "whole.safetensors", SMALL, SAM2(SMALL).state_dict())
+    options = Options(data, tmp_path / "run", init=str(whole))
+    begun = build_task(open_recipe("nano-memory", sets, options), options).model.state_dict()
+    for name, value in load_checkpoint(whole).state.items():
+        if is_memory(name):
+            assert torch.equal(begun[name], value), name
+
+
 def test_keys_begin_as_principal_directions(data: Path, weights: Path, tmp_path: Path):
     options = Options(data, tmp_path / "run", init=str(weights))
     task = build_task(open_recipe("nano-memory", SETS.split(), options), options)

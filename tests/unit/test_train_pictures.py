@@ -134,6 +134,28 @@ def test_corrections_are_asked_for_in_their_share_of_steps(monkeypatch):
     assert {POSITIVE, NEGATIVE} & set(added.tolist())
 
 
+def test_all_batches_of_a_step_get_as_many_corrections(monkeypatch):
+    """Devices wait for the slowest one in every step."""
+    task = task_of("official", replace(CONFIG, prompts=PromptConfig(correct=0.5, clicks=2)))
+    answers = []
+    answer = task._answer
+
+    def watched(*args):
+        answers.append(args)
+        return answer(*args)
+
+    def rounds(draw: Draw) -> int:
+        answers.clear()
+        with torch.no_grad():
+            task(task.batch(draw), draw, 0.0)
+        return len(answers)
+
+    monkeypatch.setattr(task, "_answer", watched)
+    counts = [[rounds(Draw(0, step, part)) for part in range(3)] for step in range(8)]
+    assert all(len(set(step)) == 1 for step in counts)
+    assert {1, 2, 3} == {step[0] for step in counts}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_first_steps_see_smaller_pictures_and_teach_the_same_parameters(kind):
     task = task_of(kind, replace(CONFIG, small_size=64, small_steps=2))

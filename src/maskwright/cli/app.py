@@ -702,7 +702,11 @@ def train(
     ] = None,
     devices: Annotated[
         int | None,
-        typer.Option(metavar="N", help="GPUs that share the work.", show_default="the recipe's"),
+        typer.Option(
+            metavar="N",
+            help="GPUs, or processes on the CPU, that share the work.",
+            show_default="the recipe's",
+        ),
     ] = None,
     precision: Annotated[
         str | None,

@@ -50,7 +50,8 @@ def open_fabric(loop: LoopConfig) -> Fabric:
         raise InputError("loop.precision 16-mixed needs a GPU; on the CPU use bf16-mixed or 32-true")
     fabric.launch()
     if loop.threads:
-        torch.set_num_threads(loop.threads)
+        processes = loop.devices if fabric.device.type == "cpu" else 1
+        torch.set_num_threads(max(1, loop.threads // processes))
     return fabric
 
 

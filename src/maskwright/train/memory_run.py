@@ -38,7 +38,7 @@ def memory_task(
     plain: Path | None = None,
     progress: Progress | None = None,
 ) -> MemoryTask:
-    """Load the image half, make the clips or find them made, and let keys begin as principal directions.
+    """Load the network, make the clips or find them made; new keys begin as principal directions of features.
 
     Args:
         config: What to learn from.
@@ -67,14 +67,21 @@ def memory_task(
         return found
 
     val_clips, train_clips = clips("val", config.val_clips, 1), clips("train", config.clips, seed)
-    principal_keys(model, train_clips, KEY_CLIPS)
+    if config.fresh:
+        principal_keys(model, train_clips, KEY_CLIPS)
     return MemoryTask(model, config, train_clips, val_clips)
 
 
 def network(weights: Path, config: MemoryConfig) -> SAM2:
-    """The network of nano with the image half of a model file, and an untrained memory half."""
+    """The network of nano with the image half of a model file, and an untrained memory half or the file's.
+
+    Raises:
+        CheckpointError: the model file is of another kind, or has no memory half to go on with.
+    """
     found = load_checkpoint(weights)
-    state = {name: value for name, value in found.state.items() if not is_memory(name)}
+    if found.image_only and not config.fresh:
+        raise CheckpointError(f"{weights} has no memory half to go on with; leave memory.fresh at true")
+    state = {name: value for name, value in found.state.items() if not (config.fresh and is_memory(name))}
     return build(found.config.at(config.size), state)
 
 

@@ -15,6 +15,8 @@ class MemoryConfig:
 
     size: int = 512
     """Side of the square network input, a multiple of 32."""
+    fresh: bool = True
+    """Begin with an untrained memory half; false goes on with the one of the model file."""
     clips: int = 1000
     """Training clips that are made and kept."""
     val_clips: int = 40

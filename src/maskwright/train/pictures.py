@@ -175,12 +175,12 @@ class PictureTask(Task):
 
     def forward(self, batch: PictureBatch, draw: Draw, progress: float) -> dict[str, Tensor]:
         """Mean loss of the first answer and of those to the corrections that follow in some steps."""
-        rng = draw.generator(1)
+        rng, together = draw.generator(1), draw.together(2)
         asked = self.config.prompts
-        rounds = (
-            int(rng.integers(1, asked.clicks + 1)) if asked.clicks and rng.random() < asked.correct else 0
-        )
-        keeps_mask = rng.random() < asked.mask
+        # as many on all devices, which would wait for each other otherwise
+        corrects = asked.clicks and together.random() < asked.correct
+        rounds = int(together.integers(1, asked.clicks + 1)) if corrects else 0
+        keeps_mask = together.random() < asked.mask
         model = self.model_at(draw.step)
         features = model.without_memory(model.encode_image(batch.pixels_BCHW))
         features = features._replace(

@@ -44,7 +44,7 @@ class LoopConfig:
     devices: int = 1
     """GPUs, or processes on the CPU, that share every step."""
     threads: int = 0
-    """Threads of torch in each process; 0 leaves them as they are."""
+    """Threads of torch, which processes on the CPU share; 0 leaves them as they are."""
     prefetch: int = 4
     """Batches made ahead."""
     log_steps: int = 25

@@ -31,6 +31,10 @@ class Draw(NamedTuple):
         """Random numbers for one purpose; other purposes, steps and parts have independent ones."""
         return np.random.default_rng((self.seed, self.step, self.part, purpose))
 
+    def together(self, purpose: int) -> np.random.Generator:
+        """Random numbers that are the same in all batches of a step."""
+        return self._replace(part=0).generator(purpose)
+
 
 class Group(NamedTuple):
     """Parameters that share a learning rate."""
