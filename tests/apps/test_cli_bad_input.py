@@ -226,4 +226,7 @@ def test_a_defect_keeps_its_traceback(run: Run, photo: Path, monkeypatch: pytest
 def test_convert_refuses_what_is_no_checkpoint(run: Run, photo: Path, tmp_path: Path) -> None:
     assert "scene.png" in complaint(run, "convert", photo, "out.safetensors")
     assert "nowhere.pt" in complaint(run, "convert", "nowhere.pt", "out.safetensors")
+    for dtype in ("int8", "fast", "float99"):  # the same on every machine
+        said = complaint(run, "convert", photo, "out.safetensors", "--dtype", dtype)
+        assert f"weights cannot be stored as {dtype}; use float32, bfloat16 or float16" in said
     assert results(tmp_path) == []

@@ -15,11 +15,11 @@ def convert_file(source: Path, target: Path, dtype: str | None) -> None:
     """
     from maskwright.cli.terminal import print_line
     from maskwright.errors import InputError
-    from maskwright.runtime.select import choose
+    from maskwright.runtime.select import DTYPES
     from maskwright.weights.load import convert
 
-    stored = None if dtype is None else choose("cpu", dtype).dtype
-    if stored is not None and not stored.is_floating_point:
+    stored = None if dtype is None else DTYPES.get(dtype.lower())
+    if dtype is not None and (stored is None or not stored.is_floating_point):
         raise InputError(f"weights cannot be stored as {dtype}; use float32, bfloat16 or float16")
     checkpoint = convert(source, target, dtype=stored)
     size = target.stat().st_size / 1e6
