@@ -84,6 +84,28 @@ def test_a_model_is_fine_tuned_with_adapters_and_exported(data: Path, model_file
     assert any(name.startswith("trunk.") for name in changed), "adapters are folded into the trunk"
 
 
+def test_a_share_of_the_start_is_exported(data: Path, model_file: Path, tmp_path: Path):
+    options = Options(data, tmp_path, init=str(model_file))
+    recipe = recipe_of(tmp_path, "pictures", "loop.start_share=0.25", options=options)
+    begun = load_checkpoint(model_file).state
+    state = {
+        "model": {name: value + 1 for name, value in begun.items()},
+        "average": {},
+        "step": 2,
+        "elapsed": 60.0,
+    }
+    found = load_checkpoint(export(recipe, state, options)).state
+    for name, value in begun.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(found[name], value + 0.75, msg=name)
+
+
+@pytest.mark.parametrize(("task", "init"), [("memory", "nano"), ("pictures", IMAGENET)])
+def test_a_share_needs_a_trained_start(tmp_path: Path, data: Path, task: str, init: str):
+    with pytest.raises(InputError, match="needs a trained model to begin with"):
+        recipe_of(tmp_path, task, "loop.start_share=0.5", options=Options(data, tmp_path, init=init))
+
+
 def test_held_out_pictures_are_not_learnt_from(data: Path, model_file: Path, tmp_path: Path):
     options = Options(data, tmp_path / "run", init=str(model_file))
     task = build_task(recipe_of(tmp_path, "pictures", options=options), options)

@@ -272,6 +272,27 @@ def test_only_what_the_task_names_changes_and_the_average_is_validated(tmp_path:
     assert (report.before, report.after) == ({"iou": 1.0}, {"iou": 2.0})
 
 
+def test_a_share_of_the_start_is_validated_and_the_average_goes_on_without(tmp_path: Path):
+    validated = []
+
+    class Watching(Toy):
+        def validate(self, model: Any) -> dict[str, float]:
+            validated.append(model.mask_decoder.mask_tokens.detach().clone())
+            return {"iou": float(len(validated))}
+
+    name = "mask_decoder.mask_tokens"
+    learn(tmp_path / "mixed", "loop.steps=4", "loop.start_share=0.25", task=Watching())
+    learn(tmp_path / "plain", "loop.steps=4")
+    states = [read_checkpoint(tmp_path / run / LATEST) for run in ("mixed", "plain")]
+    assert_same(states[0]["average"], states[1]["average"])
+    average, begun = states[0]["average"][name], Toy().model.state_dict()[name]
+    torch.testing.assert_close(validated[-1], 0.75 * average + 0.25 * begun)
+    assert not torch.equal(validated[-1], average)
+    assert torch.equal(read_checkpoint(tmp_path / "mixed" / BEST)["model"][name], average)
+    with pytest.raises(InputError, match="does not go with --start"):
+        learn(tmp_path / "c", "loop.steps=1", "loop.start_share=0.5", start=tmp_path / "mixed" / LATEST)
+
+
 def test_the_best_weights_are_kept(tmp_path: Path):
     scores = iter((0.1, 0.7, 0.3, 0.2))
 

@@ -73,6 +73,7 @@ def test_bad_settings_are_named(values: dict[str, object], message: str):
         ({"steps": 1, "precision": "fp8"}, "loop.precision is 'fp8'; choose one of 32-true, bf16-mixed"),
         ({"steps": 1, "accumulate": 0}, "loop.accumulate must be 1 or more"),
         ({"steps": 1, "devices": -1}, "loop.devices must be 1 or more"),
+        ({"steps": 1, "start_share": 1.0}, "loop.start_share must be 0 or more and below 1"),
     ],
 )
 def test_loops_that_make_no_sense_are_refused(values: dict[str, object], message: str):

@@ -8,6 +8,17 @@ import torch
 from torch import Tensor, nn
 
 
+@torch.no_grad()
+def mixed(trained: Mapping[str, Tensor], start: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Trained weights with a share of those that training began with, by name; whole numbers stay."""
+    if not share:
+        return dict(trained)
+    return {
+        name: torch.lerp(value, start[name].to(value), share) if value.is_floating_point() else value
+        for name, value in trained.items()
+    }
+
+
 class Average:
     """An exponential running average of some parameters; it follows closely at first."""
 

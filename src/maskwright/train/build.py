@@ -97,12 +97,17 @@ def open_recipe(name: str, pairs: Sequence[str] = (), options: Options | None = 
     given = {"init": options.init, "freeze": options.freeze, "lora": options.lora} if options else {}
     chosen = {**choices, **{name: tables[name] for name in choices if name in tables}}
     chosen |= {name: value for name, value in given.items() if value not in ("", None)}
+    loop = parsed(LoopConfig, tables.get("loop", {}), "loop")
+    if loop.start_share and (task == "memory" or chosen["init"] == IMAGENET):
+        raise InputError(
+            "loop.start_share needs a trained model to begin with: pictures or clips, and --init"
+        )
     return Recipe(
         task=task,
         init=str(chosen["init"]),
         freeze=str(chosen["freeze"]),
         lora=int(str(chosen["lora"])),
-        loop=parsed(LoopConfig, tables.get("loop", {}), "loop"),
+        loop=loop,
         settings=parsed(settings, tables.get(task, {}), task),
         augment=None if augment is None else parsed(augment, tables.get("augment", {}), "augment"),
     )
@@ -148,10 +153,13 @@ def build_task(recipe: Recipe, options: Options, progress: Progress | None = Non
 def export(recipe: Recipe, state: dict[str, Any], options: Options) -> Path:
     """Write the averaged weights in a checkpoint as a model file: ``model.safetensors`` in the run's folder.
 
+    With ``loop.start_share`` they are mixed with those of the model that the recipe begins with.
+
     Raises:
         CheckpointError: the checkpoint is of another run.
         OutputError: the file cannot be written.
     """
+    from maskwright.train.average import mixed
     from maskwright.train.checkpoint import averaged_weights
 
     target = options.out / "model.safetensors"
@@ -163,10 +171,13 @@ def export(recipe: Recipe, state: dict[str, Any], options: Options) -> Path:
 
     model, image_only = start_model(recipe)
     notes = {"steps": str(state["step"]), "minutes": f"{state['elapsed'] / 60:.1f}", "init": recipe.init}
+    share = recipe.loop.start_share
+    if share:
+        notes["start_share"] = str(share)
     followed = recipe.task == "clips" and recipe.settings.frames > 1
     return export_model(
         model,
-        averaged_weights(state),
+        mixed(averaged_weights(state), model.state_dict(), share),
         target,
         notes,
         dtype=torch.float16 if model.config.name == "nano" else None,

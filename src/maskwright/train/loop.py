@@ -23,7 +23,7 @@ from torch import Tensor
 from maskwright.errors import CheckpointError, InputError
 from maskwright.io.files import writable_folder
 from maskwright.io.sources.prefetch import Prefetch, prefetch
-from maskwright.train.average import Average
+from maskwright.train.average import Average, mixed
 from maskwright.train.checkpoint import (
     BEST,
     LATEST,
@@ -81,7 +81,7 @@ def train(
         fabric: From ``open_fabric``, where devices were started before the task was made.
 
     Raises:
-        InputError: nothing to resume; a loss that is not finite.
+        InputError: nothing to resume; a loss that is not finite; ``start`` with ``loop.start_share``.
         CheckpointError: a checkpoint that is unreadable or does not fit.
         OutputError: a full disk, for instance; the last checkpoint survives.
     """
@@ -89,6 +89,10 @@ def train(
     writable_folder(out)
     if not resume and (out / LATEST).exists():
         raise InputError(f"{out} holds a run already: give --resume to go on with it, or another folder")
+    if start is not None and loop.start_share:
+        raise InputError(
+            "loop.start_share is of the weights that --init names, so it does not go with --start"
+        )
     state = read_latest(out, whole_recipe(recipe, loop)) if resume else None
     if state is None and start is not None:
         begin_with(task, read_checkpoint(start))
@@ -119,6 +123,9 @@ class Run:
         self._module, self._optimiser = fabric.setup(Unpacked(task), self._adam)
         self._precision = fabric.strategy.precision
         self.average = Average(named, loop.ema)
+        self._start = (
+            {name: value.clone() for name, value in self.average.values.items()} if loop.start_share else {}
+        )
 
     @property
     def progress(self) -> float:
@@ -208,12 +215,17 @@ class Run:
         return figures
 
     def validate(self, logs: Logs) -> dict[str, float]:
-        """Figures of the averaged weights, written to the logs; the best ones so far become ``best.pt``."""
-        with weights(self.task.model, self.average.values), torch.no_grad():
+        """Figures of the averaged weights, written to the logs; the best ones so far become ``best.pt``.
+
+        They are of the average with its share of the start, and ``best.pt`` has the average alone.
+        """
+        shown = mixed(self.average.values, self._start, self.loop.start_share)
+        with weights(self.task.model, shown), torch.no_grad():
             figures = self.task.validate(self.task.model)
-            score = figures.get(self.task.score, -math.inf)
-            if score > -math.inf and score >= self.best:  # of equal ones, the later
-                self.best = score
+        score = figures.get(self.task.score, -math.inf)
+        if score > -math.inf and score >= self.best:  # of equal ones, the later
+            self.best = score
+            with weights(self.task.model, self.average.values):
                 write_checkpoint(self.out / BEST, {**self._state(), "average": {}})
         if figures:
             logs.scores(self.step, self.elapsed, figures)

@@ -37,6 +37,12 @@ class LoopConfig:
     """Decay of AdamW's running mean of squared gradients."""
     ema: float = 0.999
     """Decay of the running average of the weights, which is what gets validated and exported."""
+    start_share: float = 0.0
+    """Share of the weights that the run began with, mixed into what gets validated and exported.
+
+    Between original and fine-tuned weights models often do better on either's data, and more so on others
+    (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022).
+    """
     precision: str = "32-true"
     """32-true, or bf16-mixed or 16-mixed (GPU only): forward passes in half precision where that is safe."""
     accelerator: str = "auto"
@@ -68,6 +74,8 @@ class LoopConfig:
         for name in ("accumulate", "devices", "log_steps", "prefetch"):
             if getattr(self, name) < 1:
                 raise InputError(f"loop.{name} must be 1 or more, not {getattr(self, name)}")
+        if not 0 <= self.start_share < 1:
+            raise InputError(f"loop.start_share must be 0 or more and below 1, not {self.start_share}")
 
 
 FREE = frozenset(
@@ -78,6 +86,7 @@ FREE = frozenset(
         "accumulate",  # together with devices, see checkpoint.differences
         "devices",
         "accelerator",
+        "start_share",  # changes what is shown of the weights, not how they learn
         "threads",
         "prefetch",
         "checkpoint_minutes",
