@@ -38,6 +38,18 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.jo
 pytestmark = pytest.mark.usefixtures("same_threads")
 
 
+class Watching(Toy):
+    """Keeps some of the weights that it was asked to validate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.validated: list[Tensor] = []
+
+    def validate(self, model: Any) -> dict[str, float]:
+        self.validated.append(model.mask_decoder.mask_tokens.detach().clone())
+        return {"iou": float(len(self.validated))}
+
+
 class StopAfter(threading.Event):
     """Becomes set when it has been asked ``num`` times: ends a run after that many steps."""
 
@@ -176,12 +188,12 @@ def test_half_precision_learns_and_keeps_full_weights(tmp_path: Path):
 def test_inputs_are_not_rounded_to_half_precision(tmp_path: Path):
     seen = []
 
-    class Watching(Toy):
+    class Rounding(Toy):
         def forward(self, batch: Scene, draw: Draw, progress: float) -> dict[str, Tensor]:
             seen.append((batch.prompts.points_BPK2.dtype, torch.is_autocast_enabled("cpu")))
             return Toy.forward(self, batch, draw, progress)
 
-    learn(tmp_path, "loop.steps=1", "loop.precision=bf16-mixed", task=Watching())
+    learn(tmp_path, "loop.steps=1", "loop.precision=bf16-mixed", task=Rounding())
     assert seen == [(torch.float32, True)]
 
 
@@ -254,40 +266,28 @@ def test_the_average_follows_the_weights():
 
 
 def test_only_what_the_task_names_changes_and_the_average_is_validated(tmp_path: Path):
-    validated = []
-
-    class Watching(Toy):
-        def validate(self, model: Any) -> dict[str, float]:
-            validated.append(model.mask_decoder.mask_tokens.detach().clone())
-            return {"iou": float(len(validated))}
-
-    task, report = learn(tmp_path, "loop.steps=4", task=Watching())
+    watching = Watching()
+    task, report = learn(tmp_path, "loop.steps=4", task=watching)
     before, after = Toy().model.state_dict(), task.model.state_dict()
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed
     assert all(name.startswith("mask_decoder.") for name in changed)
     state = read_checkpoint(tmp_path / LATEST)
-    assert torch.equal(validated[-1], state["average"]["mask_decoder.mask_tokens"])
-    assert not torch.equal(validated[-1], after["mask_decoder.mask_tokens"])
+    assert torch.equal(watching.validated[-1], state["average"]["mask_decoder.mask_tokens"])
+    assert not torch.equal(watching.validated[-1], after["mask_decoder.mask_tokens"])
     assert (report.before, report.after) == ({"iou": 1.0}, {"iou": 2.0})
 
 
 def test_a_share_of_the_start_is_validated_and_the_average_goes_on_without(tmp_path: Path):
-    validated = []
-
-    class Watching(Toy):
-        def validate(self, model: Any) -> dict[str, float]:
-            validated.append(model.mask_decoder.mask_tokens.detach().clone())
-            return {"iou": float(len(validated))}
-
+    watching = Watching()
     name = "mask_decoder.mask_tokens"
-    learn(tmp_path / "mixed", "loop.steps=4", "loop.start_share=0.25", task=Watching())
+    learn(tmp_path / "mixed", "loop.steps=4", "loop.start_share=0.25", task=watching)
     learn(tmp_path / "plain", "loop.steps=4")
     states = [read_checkpoint(tmp_path / run / LATEST) for run in ("mixed", "plain")]
     assert_same(states[0]["average"], states[1]["average"])
     average, begun = states[0]["average"][name], Toy().model.state_dict()[name]
-    torch.testing.assert_close(validated[-1], 0.75 * average + 0.25 * begun)
-    assert not torch.equal(validated[-1], average)
+    torch.testing.assert_close(watching.validated[-1], 0.75 * average + 0.25 * begun)
+    assert not torch.equal(watching.validated[-1], average)
     assert torch.equal(read_checkpoint(tmp_path / "mixed" / BEST)["model"][name], average)
     with pytest.raises(InputError, match="does not go with --start"):
         learn(tmp_path / "c", "loop.steps=1", "loop.start_share=0.5", start=tmp_path / "mixed" / LATEST)
