@@ -82,7 +82,7 @@ class TestSettle:
         assert (model, choice.candidate.runtime) == ("nano at 512 px in float32 on openvino", "openvino")
         assert choice.reason == (
             "nano at 512 px in float32 on openvino: 25 frames/s here, "
-            "18 wanted with 20% of the time to spare; nothing given up (J&F 0.786 on 11 videos (vos_dev)); "
+            "18 wanted with 20% of the time to spare; nothing given up (J&F 0.797 on 11 videos (vos_dev)); "
             "passed over: nano at 640 px in float32 (11.1/s), "
             "nano at 640 px in float32 on openvino (13.9/s), nano at 512 px in float32 (20/s)"
         )
