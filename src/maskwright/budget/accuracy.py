@@ -40,12 +40,12 @@ NANO: dict[Task, Table] = {
     "video": Table(
         "J&F {} on 11 videos (vos_dev)",
         {640: 0.815, 512: 0.797, 448: 0.785, 384: 0.760, 320: 0.730, 256: 0.660},
-        {640: 0.800, 512: 0.786, 448: 0.775, 384: 0.742},
+        {512: 0.797},
     ),
     "photo": Table(
         "mean IoU by box {} on 532 objects",
         {704: 0.782, 512: 0.769, 384: 0.746, 256: 0.670},
-        {704: 0.780},
+        {704: 0.783},
     ),
 }
 """Measured 2026-11-24 with ``maskwright eval davis vos_dev --image-size N``, and for photographs with
